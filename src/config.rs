@@ -16,6 +16,7 @@ use crate::model::{ModelConfig, NetworkConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
 
+mod choices;
 mod extends;
 mod file;
 pub(crate) mod nearest;
@@ -63,7 +64,7 @@ const NOT_OF_EXPERIMENTS: [(&str, &str, &str); 2] = [
         "it is read with the file, and names another one from the folder of that file",
     ),
     (
-        sweep::TABLE,
+        choices::TABLE,
         "[sweep] is for `seqloom experiment`, which trains all of its choices",
         "run `seqloom experiment CONFIG`, or take [sweep] out of the config",
     ),

@@ -111,7 +111,7 @@ fn check_files(scene: &Scene) {
         "training.adamw.learning_rate",
         "dir=\"auto\"",
         "<svg",
-        "<td>narrow, ensemble of 2</td>",
+        "<td class=\"name\">narrow,<wbr> ensemble of 2</td>",
     ] {
         assert!(page.contains(part), "no {part}");
     }
@@ -193,6 +193,42 @@ fn an_ensemble_of_some_has_the_seeds_with_the_best_validations() {
 }
 
 #[test]
+fn systems_have_their_whole_names_on_the_page() {
+    let scene = scene();
+    let sweep = "\"training.adamw.learning_rate\" = [0.01]\n\"training.label_smoothing\" = [0.0, 0.1]\n";
+    scene.write("swept.toml", format!("extends = \"copy.toml\"\nname = \"swept\"\n[sweep]\n{sweep}"));
+    let table = scene.seqloom(&arguments(&["swept.toml"], "1", "out")).succeeded().stdout;
+    assert!(table.contains("\n* the best mean over 1 seed. sd: "), "{table}");
+    let page = scene.text("out/index.html");
+    let legend = page.split("</ul>").next().unwrap();
+    for smoothing in ["0.0", "0.1"] {
+        assert!(
+            table.contains(&format!(" swept-learning_rate=0.01,label_smoothing={smoothing} ")),
+            "{table}"
+        );
+        let name = format!("swept-learning_rate=<wbr>0.01,<wbr>label_smoothing=<wbr>{smoothing}");
+        assert!(legend.contains(&format!("<span>{name}</span>")), "{legend}");
+        let values = format!("<tr><th class=\"name\">{name}</th><td>{smoothing}</td></tr>");
+        assert!(page.contains(&values), "no {values}");
+    }
+    assert!(page.contains("<tr class=\"best\">") && page.contains("over characters"));
+}
+
+#[test]
+fn a_single_row_is_compared_with_nothing() {
+    let scene = scene();
+    scene.write("words.toml", "extends = \"copy.toml\"\nname = \"words\"\n[data.target.words]\n");
+    let table = scene.seqloom(&arguments(&["words.toml"], "1", "out")).succeeded().stdout;
+    assert!(!table.contains("* ") && table.contains("\nsd: standard deviation over seeds."), "{table}");
+    let page = scene.text("out/index.html");
+    for part in ["class=\"best\"", "Bold", "Differences", "<h2>Configs</h2>"] {
+        assert!(!page.contains(part), "{part}");
+    }
+    // As the tokenizer of the model has it.
+    assert!(page.contains("the error rate, over words, is") && table.contains("word error rate"), "{table}");
+}
+
+#[test]
 fn an_interrupt_ends_the_trainings_with_the_experiment() {
     let scene = scene();
     let mut endless = arguments(&["copy.toml"], "1,2", "stopped");
@@ -268,11 +304,19 @@ fn what_cannot_be_compared_is_refused_before_any_training() {
     let few = ["--ensemble 4 needs models of 4 seeds, but there are 3", "--ensemble all"];
     refused(&["copy.toml"], &["--ensemble", "4"], &few);
     refused(&["copy.toml"], &["--ensemble", "1"], &["it must be `all` or a number from 2"]);
-    refused(&["copy.toml"], &["--test", "a=no.csv"], &["cannot read no.csv"]);
+    refused(&["copy.toml"], &["--test", "a=no.csv"], &["cannot read no.csv", "relative paths start at"]);
+    scene.write("data/README.md", "");
+    let public = ["--test", "a=data/a.csv"];
+    refused(&["copy.toml"], &public, &["cannot read data/a.csv", "data/README.md lists the scripts"]);
     let twice = ["--test", "a=valid.csv", "--test", "a=train.csv"];
     refused(&["copy.toml"], &twice, &["each test set must have its own name"]);
     scene.write("other.toml", "extends = \"copy.toml\"\nname = \"other\"\n[data]\nvalid = \"train.csv\"\n");
     refused(&["copy.toml", "other.toml"], &[], &["all configs must have the same test set"]);
+    refused(
+        &["copy.toml"],
+        &["--set", " seed = 2"],
+        &["--set  seed = 2: `seed` must come from --seeds", "use --seeds 1,2,3"],
+    );
     scene.write("swept.toml", "extends = \"copy.toml\"\n[sweep]\n\"training.stepz\" = [1]\n");
     refused(&["swept.toml"], &[], &["swept.toml:3:21: unknown key `stepz`"]);
     for command in ["train", "data"] {

@@ -11,6 +11,7 @@ mod outputs;
 mod page;
 mod plan;
 mod results;
+mod shown_rows;
 mod table;
 
 use std::path::PathBuf;

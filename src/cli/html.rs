@@ -17,6 +17,9 @@ th { color: var(--faint); font-weight: normal } .number { text-align: end; white
 .bars { width: 100%; height: auto; display: block; margin: .5rem 0 } .bars rect { fill: var(--bar) } .bars text { fill: var(--faint); font-size: 11px }
 .best { font-weight: bold } .rows th { width: 8rem }
 .scores td, .scores th { overflow-wrap: normal; padding-inline-end: 1rem } .scores .faint { min-width: 14rem }
+.scores .name { min-width: 10rem; overflow-wrap: anywhere; position: sticky; inset-inline-start: 0; background: var(--page) }
+.legend { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: .25rem 1rem; margin: .5rem 0; padding: 0; list-style: none }
+.legend li { display: flex; gap: .5rem } .legend svg { flex: none; margin-top: .4rem }
 .scroll svg { display: block; margin: .5rem 0 }
 ";
 
@@ -28,6 +31,11 @@ pub(super) fn page(title: &str, body: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title}</title><style>{STYLE}body {{ font-family: {FONTS} }}</style></head><body>\n<h1>{title}</h1>\n{body}</body></html>\n"
     )
+}
+
+/// A name as HTML, which may break behind the commas of a sweep's choices and before their values.
+pub(super) fn long_name(text: &str) -> String {
+    escaped(text).replace('=', "=<wbr>").replace(',', ",<wbr>")
 }
 
 /// The beginning of a long text, with a space for each tab, such as those between the columns of a source.

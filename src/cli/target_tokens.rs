@@ -28,7 +28,11 @@ pub(super) fn first_with_others(models: &[PathBuf]) -> Result<Option<(usize, Str
     Ok(None)
 }
 
-fn target_of(model: &Path) -> Result<Tokenizer> {
+/// The tokenizer of a model's targets.
+///
+/// # Errors
+/// The model cannot be read.
+pub(super) fn target_of(model: &Path) -> Result<Tokenizer> {
     let path = locate_model(model)?;
     let (header, _) = model_file::read(&path)?;
     let tokenizers = Tokenizers::from_json(&header.tokenizers);

@@ -2,13 +2,13 @@
 //!
 //! The base is named from the folder of the file that names it, and may extend a file itself. Tables are joined key by
 //! key, and the value of the file that extends wins. Of alternative tables (another tokenizer, network, optimizer or
-//! schedule) its own replaces that of the base, as with `--set`.
+//! schedule) its own replaces that of the base, as with `--set`. Choices of a `[sweep]` are values of their keys.
 
 use std::path::{Path, PathBuf};
 
-use super::ALTERNATIVES;
 use super::file::{Places, Text, bytes_of, text_of};
 use super::tree::{Entry, Node, Value};
+use super::{ALTERNATIVES, choices};
 use crate::error::{ConfigError, Origin};
 
 /// The key.
@@ -70,19 +70,27 @@ fn read(path: &Path, origin: Origin, places: &mut Places<'_>) -> Result<Node, Co
 }
 
 /// A base with a config on top of it.
-fn on_top(mut base: Node, over: Node) -> Node {
-    for (table, names) in ALTERNATIVES {
-        let own: Vec<&str> =
-            names.iter().copied().filter(|name| over.at(&format!("{table}.{name}")).is_some()).collect();
-        if let Some(entries) = base.entries_at(table).filter(|_| !own.is_empty()) {
-            entries.retain(|entry| {
-                let key = entry.key.as_str();
-                !names.contains(&key) || own.contains(&key)
-            });
+fn on_top(mut base: Node, mut over: Node) -> Node {
+    let replaced = replaced_by(&over);
+    for path in &replaced {
+        let Some((table, name)) = path.rsplit_once('.') else { continue };
+        if let Some(entries) = base.entries_at(table) {
+            entries.retain(|entry| entry.key != name);
         }
     }
+    choices::put_on_top(&mut base, &mut over, &replaced);
     join(&mut base, over, "");
     base
+}
+
+/// The tables of a base that a config replaces: the alternatives to those that it has.
+fn replaced_by(over: &Node) -> Vec<String> {
+    let others = |(table, names): (&str, &[&str])| {
+        let paths = names.iter().map(|name| format!("{table}.{name}"));
+        let (own, others): (Vec<String>, Vec<String>) = paths.partition(|path| over.at(path).is_some());
+        if own.is_empty() { own } else { others }
+    };
+    ALTERNATIVES.into_iter().flat_map(others).collect()
 }
 
 /// Joins tables, or else replaces the value; `path` is its place.
@@ -133,5 +141,37 @@ mod tests {
             "data.train.source",
         );
         assert_eq!(files, None);
+    }
+
+    #[test]
+    fn choices_of_a_sweep_replace_those_of_the_base() {
+        let base = "[training.adamw]\nbeta1 = 0.5\n[sweep]\nrandom = 9\nseed = 3\ntraining.steps = { low = 1, high = 3 }\n\
+                    \"training.adamw.learning_rate\" = [0.1, 0.2]\nmodel.transformer.width = [8, 16]\n";
+        let keys = |over: &str| -> Vec<String> {
+            let tree = |text: &str| Node::from_toml(text).unwrap();
+            let mut tree = on_top(tree(base), tree(over));
+            let entries = tree.entries_at("sweep").map(std::mem::take).unwrap_or_default();
+            entries
+                .into_iter()
+                .map(|Entry { key, node, .. }| format!("{key}: {}", node.value.shown()))
+                .collect()
+        };
+        let [random, seed] = ["random: 9", "seed: 3"];
+        let (steps, width) = ("training.steps: a table", "model.transformer.width: a list");
+        let rate = "training.adamw.learning_rate: a list";
+        assert_eq!(keys("name = \"b\"\nseed = 4"), [random, seed, steps, rate, width]);
+        // In whichever spelling. The ends of a range are no keys: both are those of one file.
+        let over = "[sweep]\n\"training.steps\" = { high = 9 }\nrandom = 2\n";
+        assert_eq!(keys(over), [seed, rate, width, steps, "random: 2"]);
+        let both = on_top(Node::from_toml(base).unwrap(), Node::from_toml(over).unwrap());
+        assert!(both.at("sweep").is_some_and(|sweep| match &sweep.value {
+            Value::Table(entries) => entries.iter().all(|entry| entry.node.at("low").is_none()),
+            _ => false,
+        }));
+        // A value for a key, and another optimizer, leave nothing to choose.
+        assert_eq!(keys("training.steps = 5\n[model.transformer]\nheads = 2"), [random, seed, rate, width]);
+        assert_eq!(keys("[training.sgd]"), [random, seed, steps, width]);
+        let none = "training = { steps = 5, sgd = {} }\nmodel.transformer.width = 8";
+        assert!(keys(none).is_empty());
     }
 }

@@ -56,22 +56,20 @@ pub(crate) fn entries() -> Vec<Entry> {
     entries
 }
 
-/// The keys and tables whose paths end with this name; if there are none, those of the nearest name.
-pub(super) fn ending(name: &str) -> Vec<String> {
+/// The paths of the keys and tables of this name, which may be the end of a path as well.
+pub(super) fn named(name: &str) -> Vec<String> {
+    let behind = format!(".{name}");
+    let mut paths: Vec<String> = entries().iter().map(Entry::path).collect();
+    paths.retain(|path| path == name || path.ends_with(&behind));
+    paths.dedup();
+    paths
+}
+
+/// The paths of the keys and tables of the name that is nearest to this one.
+pub(super) fn named_nearly(name: &str) -> Vec<String> {
     let paths: Vec<String> = entries().iter().map(Entry::path).collect();
-    let ends = |name: &str| -> Vec<String> {
-        let behind = format!(".{name}");
-        let mut found: Vec<String> = paths.iter().filter(|path| path.ends_with(&behind)).cloned().collect();
-        found.dedup();
-        found
-    };
-    match ends(name) {
-        found if found.is_empty() => {
-            let last: Vec<&str> = paths.iter().filter_map(|path| path.rsplit('.').next()).collect();
-            super::nearest::nearest(name, &last).map(ends).unwrap_or_default()
-        }
-        found => found,
-    }
+    let last: Vec<&str> = paths.iter().filter_map(|path| path.rsplit('.').next()).collect();
+    super::nearest::nearest(name, &last).map(named).unwrap_or_default()
 }
 
 /// A hint for a key (with or without `=` and a value) that is unknown at that place. `may_be` returns which keys are
@@ -81,7 +79,10 @@ pub(crate) fn meant(written: &str, may_be: impl Fn(&str) -> bool) -> Option<Stri
     if entries().iter().any(|entry| entry.path() == name) {
         return None;
     }
-    let mut paths = ending(name);
+    let mut paths = named(name);
+    if paths.is_empty() {
+        paths = named_nearly(name);
+    }
     if paths.iter().any(|path| may_be(path)) {
         paths.retain(|path| may_be(path));
     }

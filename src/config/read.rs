@@ -103,26 +103,29 @@ impl<'n> Reader<'n> {
         let keys = format!("`{}`", known.join("`, `"));
         let hint = match nearest(key, &known) {
             _ if let Some(place) = self.elsewhere(key) => format!("it is `{place}` here"),
+            // The right name in the wrong table is more likely than a typo.
+            _ if let Some(hint) = self.in_other_tables(page::named(key), &keys) => hint,
             Some(near) => format!("did you mean `{near}`? Keys there: {keys}"),
-            None if let Some(question) = self.of_other_tables(key) => {
-                format!("{question} Keys there: {keys}")
-            }
+            None if let Some(hint) = self.in_other_tables(page::named_nearly(key), &keys) => hint,
             None => format!("keys there: {keys}"),
         };
         ConfigError::written(entry.origin, message).hint(hint)
     }
 
-    /// The keys of that name in other tables; if the file has some of these tables, only those in them.
-    fn of_other_tables(&self, key: &str) -> Option<String> {
-        let mut paths = page::ending(key);
-        let is_named = |path: &String| {
-            let table = path.rsplit_once('.').map_or("", |(table, _)| table);
-            self.path.is_empty() && self.node.at(table).is_some()
+    /// A hint that names keys of other tables: those below this one, or else the one outside of all tables, or else all. At
+    /// the top, if the file has some of their tables, only those in them.
+    fn in_other_tables(&self, mut paths: Vec<String>, keys: &str) -> Option<String> {
+        let table = |path: &str| path.rsplit_once('.').map_or(String::new(), |(table, _)| table.to_owned());
+        let is_likely = |path: &String| match self.path.as_str() {
+            "" => self.node.at(&table(path)).is_some(),
+            here => path.starts_with(&format!("{here}.")),
         };
-        if paths.iter().any(is_named) {
-            paths.retain(is_named);
+        if paths.iter().any(is_likely) {
+            paths.retain(is_likely);
+        } else if let Some(alone) = paths.iter().find(|path| !path.contains('.')) {
+            return Some(format!("did you mean `{alone}`, outside of all tables?"));
         }
-        page::question(&paths)
+        page::question(&paths).map(|question| format!("{question} Keys there: {keys}"))
     }
 
     /// The place of a key that users expect in this table.

@@ -31,6 +31,9 @@ pub(crate) use row_reader::KEYS;
 pub use row_reader::{Columns, RowReader};
 pub(crate) use source_row::{COLUMN_SEPARATOR, SourceRow};
 
+/// What names the scripts that fetch or make the sets of configs/.
+const SETS: &str = "data/README.md";
+
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -210,7 +213,7 @@ impl Reading<'_> {
                 };
                 notes.extend([source, target].into_iter().filter(is_table).map(note));
                 RowReader::parallel(source, target)
-                    .map_err(|error| with_search_folder(&[source, target], error))?
+                    .map_err(|error| hint_if_missing(&[source, target], error))?
             }
         };
         notes.extend(self.each_row(sources, file, each, broken)?);
@@ -289,16 +292,20 @@ fn open_table(table: &TableFile, columns: Columns, format: Option<Format>) -> Re
                 "name its format (`data.format`), or the two files of parallel text together: { source = \"a.en\", \
                  target = \"a.de\" }",
             ),
-            _ => with_search_folder(&[path], error),
+            _ => hint_if_missing(&[path], error),
         }
     })
 }
 
-/// Adds where relative paths are looked up: the working directory may not be the config's.
-fn with_search_folder(paths: &[impl AsRef<Path>], error: Error) -> Error {
-    match paths.iter().map(AsRef::as_ref).any(|path| path.is_relative() && !path.exists()) {
-        true => error.hint("relative paths start at the folder where seqloom is called"),
-        false => error,
+/// Hints where a missing file may come from: from a script of data/, or from another folder, since the working directory may
+/// not be the config's.
+pub(crate) fn hint_if_missing(paths: &[impl AsRef<Path>], error: Error) -> Error {
+    match paths.iter().map(AsRef::<Path>::as_ref).find(|path| path.is_relative() && !path.exists()) {
+        None => error,
+        Some(path) if path.starts_with("data") && Path::new(SETS).is_file() => {
+            error.hint(format!("{SETS} lists the scripts that fetch public sets"))
+        }
+        Some(_) => error.hint("relative paths start at the folder where seqloom is called"),
     }
 }
 

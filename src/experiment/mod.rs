@@ -27,7 +27,7 @@ use self::preparations::Preparations;
 use self::ranks::{check_data, check_start};
 use self::resume::{SavedRun, claim};
 #[cfg(feature = "cli")]
-pub(crate) use self::resume::{best_cost, differing_keys, is_finished};
+pub(crate) use self::resume::{best_cost, is_finished};
 use self::test_set::TestSet;
 use crate::checkpoint::run::{FEATURES, Lock, Origin, PREPARED, RunDirectory};
 use crate::checkpoint::tensors::load_into;

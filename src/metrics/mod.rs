@@ -18,7 +18,7 @@ mod metric;
 mod minimum_bayes_risk;
 mod ngrams;
 pub(crate) mod perplexity;
-mod row_statistics;
+pub(crate) mod row_statistics;
 mod set;
 mod significance;
 pub(crate) mod ter;

@@ -130,8 +130,20 @@ impl Blocks {
 /// The mean over runs of the values that their sums give. `runs` is at least 1.
 fn mean_value(value: fn(&[f64]) -> f64, runs: usize, sums: &[f64]) -> f64 {
     let width = sums.len() / runs;
-    let values = (0..runs).map(|run| value(&sums[run * width..(run + 1) * width]));
-    values.sum::<f64>() / runs as f64
+    mean((0..runs).map(|run| value(&sums[run * width..(run + 1) * width])))
+}
+
+/// The arithmetic mean; 0 without values. That of equal values is their value: their sum is rounded, and a part of it may be
+/// another number.
+pub(crate) fn mean(mut values: impl Iterator<Item = f64>) -> f64 {
+    let Some(first) = values.next() else { return 0.0 };
+    let (mut sum, mut count, mut are_equal) = (first, 1.0, true);
+    for value in values {
+        sum += value;
+        count += 1.0;
+        are_equal &= value == first;
+    }
+    if are_equal { first } else { sum / count }
 }
 
 #[cfg(test)]
@@ -163,6 +175,19 @@ mod tests {
         statistics.push(&[3.0, 4.0]);
         let values = [statistics.value_of_row(0), statistics.value_of_row(1), statistics.value()];
         assert_eq!(values, [0.25, 0.75, 0.5]);
+    }
+
+    #[test]
+    fn the_mean_of_equal_values_is_their_value() {
+        let third = [0.1; 3];
+        assert_ne!(third.iter().sum::<f64>() / 3.0, 0.1);
+        assert_eq!(mean(third.into_iter()), 0.1);
+        assert_eq!([mean([1.0, 2.0, 6.0].into_iter()), mean(std::iter::empty())], [3.0, 0.0]);
+        assert_eq!(mean([f64::INFINITY; 2].into_iter()), f64::INFINITY);
+        // One row of ten is right in each of three runs.
+        let mut run = RowStatistics::new(MetricKind::named("exact_match").unwrap());
+        (0..10).for_each(|row| run.push(&[f64::from(u8::from(row == 0)), 1.0]));
+        assert_eq!(RowStatistics::mean_of(run.kind(), &[&run, &run, &run]).value(), run.value());
     }
 
     #[test]

@@ -429,3 +429,19 @@ fn an_error_in_an_override_names_the_override() {
          keep one of them"
     );
 }
+
+#[test]
+fn a_key_in_a_wrong_table_is_found_by_its_name() {
+    for (argument, hint) in [
+        ("training.seed=2", "did you mean `seed`, outside of all tables?"),
+        ("decoding.seed=2", "did you mean `decoding.sampling.seed`? Keys there: `method`, "),
+        ("data.beam=2", "did you mean `decoding.beam`? Keys there: `train`, "),
+        // Also if a key of that table is nearly of the same name.
+        ("data.source.min_length=2", "did you mean `decoding.min_length`? Keys there: `column`, "),
+        ("training.in_memory_limit=2", "did you mean `data.in_memory_limit`? Keys there: `steps`, "),
+        ("training.seeed=2", "did you mean `seed`, outside of all tables?"),
+    ] {
+        let message = refused(LEAST, &[argument]);
+        assert!(message.contains(&format!("\nhint: {hint}")), "{argument}: {message}");
+    }
+}

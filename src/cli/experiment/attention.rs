@@ -1,6 +1,8 @@
 //! Pictures of attention: of some rows of each test set, by the best system, of an ensemble by its first seed. A picture is
 //! kept under a checksum of the model and the source, and not drawn again.
 
+use std::collections::BTreeSet;
+
 use super::children::{Step, run_all};
 use super::outputs::model_sum;
 use super::plan::Plan;
@@ -10,7 +12,7 @@ use crate::checkpoint::tensors::sha256_of_parts;
 use crate::error::{Error, Result};
 use crate::runtime::StopFlag;
 
-/// How many of the first rows are drawn, and how many of the worst.
+/// How many of the samples are drawn, and how many of the worst rows.
 const ROWS: usize = 2;
 
 /// The longest source that is drawn, in characters: a longer one has more cells than a screen has room for.
@@ -80,18 +82,17 @@ fn of_set<'a>(plan: &Plan, set: &'a SetResults) -> Result<Vec<Wanted<'a>>> {
         return Ok(Vec::new());
     }
     let model = model_sum(plan, run)?;
-    let mut rows: Vec<usize> = (0..set.pairs.len().min(ROWS)).collect();
-    rows.extend(set.worst(ROWS));
-    rows.sort_unstable();
-    rows.dedup();
+    let shown = &set.shown;
+    let rows: BTreeSet<usize> =
+        [&shown.samples, &shown.worst].into_iter().flat_map(|rows| rows.iter().take(ROWS)).copied().collect();
     let wanted = |row: usize| {
-        let source = set.pairs[row][0].as_str();
+        let source = shown.texts[&row].source.as_str();
         let sum = sha256_of_parts(&[model.as_bytes(), source.as_bytes()]);
         let title = format!("row {} of {} ({})", row + 1, set.name, plan.runs[run].name);
         Wanted { title, run, source, sum: sum.chars().take(32).collect() }
     };
     let is_drawn = |row: &usize| {
-        let source = &set.pairs[*row][0];
+        let source = &shown.texts[row].source;
         !source.is_empty() && source.chars().count() <= LONGEST && !source.contains('\0')
     };
     Ok(rows.into_iter().filter(is_drawn).map(wanted).collect())

@@ -1,13 +1,15 @@
-//! The validations of all runs as pictures: one for each metric, with a line for each run in the colour of its system.
+//! The validations of all runs as pictures: one for each metric, with a line for each run in the colour of its system, and
+//! one legend for all of them.
 
 use std::fmt::Write as _;
 
 use super::plan::Plan;
 use crate::checkpoint::files::read_within;
+use crate::cli::html::long_name;
 use crate::error::Result;
 use crate::metrics::{MetricKind, TEACHER_FORCED};
 use crate::svg::axis::Axis;
-use crate::svg::plot::{LEFT, Plot, Point, RIGHT, WIDTH, axis_of_steps, label_steps};
+use crate::svg::plot::{LEFT, Plot, Point, WIDTH, axis_of_steps, label_steps};
 use crate::svg::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, escaped, page, text};
 use crate::training::recorders::metrics_table::MetricsTable;
 
@@ -15,14 +17,10 @@ const COLOURS: [&str; 6] = [BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE];
 /// Dashes of the lines of further systems with the same colours.
 const DASHES: [&str; 4] = ["none", "8 4", "2 3", "8 3 2 3"];
 
-/// The height of the title, of a line of the legend, of the plot, and below it.
-const TITLE: f64 = 34.0;
-const LINE: f64 = 20.0;
+/// The height of the title, of the plot, and below it.
+const TOP: f64 = 50.0;
 const HEIGHT: f64 = 240.0;
 const BELOW: f64 = 50.0;
-/// Names in a line of the legend, and the longest one.
-const IN_LINE: usize = 3;
-const LONGEST: usize = 34;
 
 /// The column of a picture: its name, its title, and the factor of its values.
 struct Column {
@@ -73,11 +71,9 @@ fn picture(plan: &Plan, column: &Column, lines: &[Vec<Point>]) -> String {
     let last = all.iter().map(|point| point.0).fold(1.0, f64::max);
     let steps = axis_of_steps(last);
     let axis = if column.factor == 1.0 { Axis::log(&values, 8) } else { Axis::from_zero(&values, 8) };
-    let top = TITLE + LINE * plan.systems.len().div_ceil(IN_LINE) as f64 + 16.0;
-    let plot = Plot { steps: &steps, values: &axis, top, height: HEIGHT };
+    let plot = Plot { steps: &steps, values: &axis, top: TOP, height: HEIGHT };
     let mut body = String::new();
     text(&mut body, (LEFT, 24.0), "font-size=\"16\" font-weight=\"bold\"", &column.title);
-    legend(plan, &mut body);
     plot.draw_grid(&mut body);
     for (run, line) in lines.iter().enumerate() {
         let places = line.iter().filter(|point| axis.takes(point.1)).map(|point| plot.place(*point));
@@ -91,22 +87,29 @@ fn picture(plan: &Plan, column: &Column, lines: &[Vec<Point>]) -> String {
             "<path d=\"{path}\" fill=\"none\" {style} stroke-width=\"1.6\"><title>{name}</title></path>"
         );
     }
-    label_steps(&steps, top + HEIGHT, &mut body);
-    page(&column.title, (WIDTH, top + HEIGHT + BELOW), 12.0, &body)
+    label_steps(&steps, TOP + HEIGHT, &mut body);
+    page(&column.title, (WIDTH, TOP + HEIGHT + BELOW), 12.0, &body)
 }
 
-/// A stroke and the name of each system.
-fn legend(plan: &Plan, out: &mut String) {
+/// The legend as HTML: the stroke of each system with its whole name. Writing to a string cannot fail.
+pub(super) fn legend(plan: &Plan) -> String {
+    let mut out = "<ul class=\"legend\">\n".to_owned();
     for (number, system) in plan.systems.iter().enumerate() {
-        let x = LEFT + (RIGHT - LEFT) / IN_LINE as f64 * (number % IN_LINE) as f64;
-        let y = TITLE + LINE * (number / IN_LINE + 1) as f64;
-        let _ = writeln!(out, "<path d=\"M{x:.1} {:.1}h24\" {} stroke-width=\"3\"/>", y - 4.0, style(number));
-        let mut name: String = system.name.chars().take(LONGEST).collect();
-        if name.len() < system.name.len() {
-            name.push('…');
-        }
-        text(out, (x + 30.0, y), "", &name);
+        let (style, name) = (style(number), long_name(&system.name));
+        let _ = writeln!(
+            out,
+            "<li><svg width=\"36\" height=\"12\"><path d=\"M0 6h36\" {style} stroke-width=\"3\"/></svg><span>{name}</span></li>"
+        );
     }
+    out.push_str("</ul>\n");
+    let strokes = COLOURS.len() * DASHES.len();
+    if plan.systems.len() > strokes {
+        let _ = writeln!(
+            out,
+            "<p class=\"faint\">Strokes are the same again after {strokes} systems. A line shows its name under the mouse.</p>"
+        );
+    }
+    out
 }
 
 /// The stroke of a system.

@@ -1,6 +1,7 @@
 //! The results as one HTML page: the table, curves, what differs among the configs, outputs side by side, and
 //! attention.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -8,15 +9,12 @@ use serde_json::Value;
 use super::attention::Picture;
 use super::plan::Plan;
 use super::results::{Results, SetResults};
+use super::shown_rows::{ShownRow, ShownRows};
 use super::{curves, table};
-use crate::cli::html::{cut, page};
+use crate::cli::html::{cut, long_name, page};
 use crate::error::{Result, counted};
-use crate::experiment::differing_keys;
+use crate::metrics::Unit;
 use crate::svg::escaped;
-
-/// How many rows of a test set are shown as samples, and how many of the worst.
-const SAMPLES: usize = 8;
-const WORST: usize = 10;
 
 /// The whole page. Writing to a string cannot fail.
 ///
@@ -25,22 +23,28 @@ const WORST: usize = 10;
 pub(super) fn render(plan: &Plan, results: &Results, pictures: &[Picture]) -> Result<String> {
     let mut out = String::new();
     let (systems, seeds) = (counted(plan.systems.len(), "system"), counted(plan.seeds.len(), "seed"));
+    let compared = match plan.entries.len() {
+        1 => "",
+        _ => " Differences: approximate randomization over rows. Bold: the best mean.",
+    };
     let _ = writeln!(
         out,
         "<p>{systems}, each with {seeds}. sd: standard deviation over seeds. In brackets: 95 % bootstrap interval of the \
-         mean over rows. Differences: approximate randomization over rows. Bold: the best mean.</p>"
+         mean over rows.{compared}</p>"
     );
     for line in table::of_errors(results).into_iter().chain(table::of_ensembles(plan, results)) {
         let _ = writeln!(out, "<p>{}</p>", escaped(&line));
     }
     results.sets.iter().for_each(|set| scores_of(&mut out, plan, set));
-    out.push_str("<section><h2>Curves</h2>\n");
+    let _ = writeln!(out, "<section><h2>Curves</h2>\n{}", curves::legend(plan));
     for picture in curves::draw(plan)? {
         let _ = writeln!(out, "<div class=\"scroll\">{picture}</div>");
     }
     out.push_str("</section>\n");
-    differences(&mut out, plan);
-    results.sets.iter().for_each(|set| rows_of(&mut out, plan, set));
+    if plan.systems.len() > 1 {
+        differences(&mut out, plan);
+    }
+    results.sets.iter().for_each(|set| rows_of(&mut out, plan, set, results.unit));
     if !pictures.is_empty() {
         out.push_str("<section><h2>Attention</h2>\n");
         for Picture { title, svg } in pictures {
@@ -53,7 +57,7 @@ pub(super) fn render(plan: &Plan, results: &Results, pictures: &[Picture]) -> Re
 
 /// The tables of a test set.
 fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
-    let rows = counted(set.pairs.len(), "row");
+    let rows = counted(set.rows, "row");
     let _ = writeln!(out, "<section><h2>{}: {rows}</h2>", escaped(&set.name));
     for scores in &set.scores {
         let _ = write!(
@@ -64,14 +68,17 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
         let notes = table::notes(plan, scores);
         for (number, row) in table::cells(plan, scores).iter().enumerate() {
             let (tag, entry) = (if number == 0 { "th" } else { "td" }, number.checked_sub(1));
-            let is_best = entry == Some(scores.best);
+            let is_best = entry == Some(scores.best) && plan.entries.len() > 1;
             out.push_str(if is_best { "<tr class=\"best\">" } else { "<tr>" });
             for (column, cell) in row.iter().enumerate() {
-                let class = if column == 0 { "" } else { " class=\"number\"" };
-                let _ = write!(out, "<{tag}{class}>{}</{tag}>", escaped(cell));
+                let (class, cell) = match column {
+                    0 => ("name", long_name(cell)),
+                    _ => ("number", escaped(cell)),
+                };
+                let _ = write!(out, "<{tag} class=\"{class}\">{cell}</{tag}>");
             }
             let note = entry.map_or("", |entry| notes[entry].as_str());
-            let _ = writeln!(out, "<{tag} class=\"faint\">{}</{tag}></tr>", escaped(note));
+            let _ = writeln!(out, "<{tag} class=\"faint\">{}</{tag}></tr>", long_name(note));
         }
         out.push_str("</table></div>\n");
         if let Some(line) = table::signature(scores) {
@@ -84,67 +91,91 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
     out.push_str("</section>\n");
 }
 
-/// The keys in which the configs differ.
+/// The keys in which the configs differ, in the shorter direction: a line for each system, or for each key.
 fn differences(out: &mut String, plan: &Plan) {
-    let configs: Vec<Value> = plan.systems.iter().map(|system| system.experiment.to_json()).collect();
-    let mut keys: Vec<String> =
-        configs.iter().flat_map(|config| differing_keys(&configs[0], config)).collect();
-    keys.sort();
-    keys.dedup();
-    // The name is in the header, and the seeds are those of the command.
-    keys.retain(|key| key != "name" && key != "seed");
+    let mut configs: Vec<BTreeMap<String, String>> = vec![BTreeMap::new(); plan.systems.len()];
+    for (system, config) in plan.systems.iter().zip(&mut configs) {
+        add_values(&system.experiment.to_json(), "", config);
+    }
+    let mut keys: BTreeSet<&str> = configs.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    // The seeds are those of the command.
+    keys.retain(|key| *key != "name" && *key != "seed");
+    keys.retain(|key| configs.iter().any(|config| config.get(*key) != configs[0].get(*key)));
     out.push_str("<section><h2>Configs</h2>\n");
     if keys.is_empty() {
         out.push_str("<p>No key differs.</p></section>\n");
         return;
     }
-    out.push_str("<div class=\"scroll\"><table class=\"scores\"><tr><th>key</th>");
-    for system in &plan.systems {
-        let _ = write!(out, "<th>{}</th>", escaped(&system.name));
+    let header = std::iter::once(String::new()).chain(keys.iter().map(|key| escaped(key)));
+    let mut lines: Vec<Vec<String>> = vec![header.collect()];
+    for (system, config) in plan.systems.iter().zip(&configs) {
+        let values =
+            keys.iter().map(|key| config.get(*key).map_or(String::new(), |value| escaped(&cut(value))));
+        lines.push(std::iter::once(long_name(&system.name)).chain(values).collect());
     }
-    out.push_str("</tr>\n");
-    for key in &keys {
-        let _ = write!(out, "<tr><th>{}</th>", escaped(key));
-        for config in &configs {
-            let value = key.split('.').try_fold(config, |table, key| table.get(key));
-            let shown = match value {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-            };
-            let _ = write!(out, "<td>{}</td>", escaped(&cut(&shown)));
+    if keys.len() > plan.systems.len() {
+        let column =
+            |number: usize| -> Vec<String> { lines.iter().map(|line| line[number].clone()).collect() };
+        lines = (0..=keys.len()).map(column).collect();
+    }
+    out.push_str("<div class=\"scroll\"><table class=\"scores\">");
+    for (number, line) in lines.iter().enumerate() {
+        let tag = if number == 0 { "th" } else { "td" };
+        let _ = write!(out, "<tr><th class=\"name\">{}</th>", line[0]);
+        for cell in &line[1..] {
+            let _ = write!(out, "<{tag}>{cell}</{tag}>");
         }
         out.push_str("</tr>\n");
     }
     out.push_str("</table></div></section>\n");
 }
 
+/// Adds the values of a config and of the tables in it, by their whole keys, so that two systems with a table are compared even if
+/// a third one has another table instead.
+fn add_values(config: &Value, path: &str, values: &mut BTreeMap<String, String>) {
+    let shown = match config {
+        Value::Object(table) if !table.is_empty() => {
+            for (key, value) in table {
+                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                add_values(value, &below, values);
+            }
+            return;
+        }
+        Value::Null => return,
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    values.insert(path.to_owned(), shown);
+}
+
 /// Samples and the worst rows of a test set.
-fn rows_of(out: &mut String, plan: &Plan, set: &SetResults) {
-    let (name, best) = (escaped(&set.name), escaped(&plan.entries[set.best()].name));
+fn rows_of(out: &mut String, plan: &Plan, set: &SetResults, unit: Unit) {
+    let (title, best) = (escaped(&set.name), long_name(&plan.entries[set.best()].name));
     let ensembles = if plan.ensemble.is_some() { " and of the ensembles" } else { "" };
+    let symbols = match unit {
+        Unit::Characters => "characters",
+        Unit::Words => "words",
+    };
     let _ = writeln!(
         out,
-        "<section><h2>{name}: outputs</h2><p class=\"faint\">Of seed {}{ensembles}; the error rate is the mean over \
-         seeds.</p>\n<h3>Samples</h3><div class=\"sides\">",
+        "<section><h2>{title}: outputs</h2><p class=\"faint\">Of seed {}{ensembles}; the error rate, over {symbols}, is the \
+         mean over seeds.</p>\n<h3>Samples</h3><div class=\"sides\">",
         plan.seeds[0]
     );
-    let count = set.pairs.len();
-    let shown = count.min(SAMPLES);
-    (0..shown).for_each(|n| row(out, plan, set, n * count / shown));
+    let ShownRows { samples, worst, texts } = &set.shown;
+    samples.iter().for_each(|number| row(out, plan, *number, &texts[number]));
     out.push_str("</div>\n");
-    let worst = set.worst(WORST);
     if !worst.is_empty() {
         let _ = writeln!(out, "<h3>The worst rows of {best}</h3><div class=\"sides\">");
-        worst.into_iter().for_each(|number| row(out, plan, set, number));
+        worst.iter().for_each(|number| row(out, plan, *number, &texts[number]));
         out.push_str("</div>\n");
     }
     out.push_str("</section>\n");
 }
 
 /// A row: `dir=auto` writes each text in the direction of its script.
-fn row(out: &mut String, plan: &Plan, set: &SetResults, number: usize) {
-    let [source, reference] = set.pairs[number].each_ref().map(|text| escaped(&cut(text)));
+fn row(out: &mut String, plan: &Plan, number: usize, shown: &ShownRow) {
+    let [source, reference] = [&shown.source, &shown.reference].map(|text| escaped(&cut(text)));
     let _ = write!(
         out,
         "<div class=\"rows\"><p class=\"faint\">row {}</p><table>\
@@ -152,13 +183,29 @@ fn row(out: &mut String, plan: &Plan, set: &SetResults, number: usize) {
          <tr><th>reference</th><td dir=\"auto\">{reference}</td><td></td></tr>",
         number + 1
     );
-    for (place, entry) in plan.entries.iter().enumerate() {
-        let (text, name) = (escaped(&cut(&set.outputs[place][number])), escaped(&entry.name));
-        let rate = 100.0 * set.row_errors[place][number];
+    for (entry, (text, rate)) in plan.entries.iter().zip(&shown.outputs) {
+        let (entry, text, rate) = (long_name(&entry.name), escaped(&cut(text)), 100.0 * rate);
         let _ = write!(
             out,
-            "<tr><th>{name}</th><td dir=\"auto\">{text}</td><td class=\"number\">{rate:.0} %</td></tr>"
+            "<tr><th>{entry}</th><td dir=\"auto\">{text}</td><td class=\"number\">{rate:.0} %</td></tr>"
         );
     }
     out.push_str("</table></div>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_their_whole_keys_and_an_empty_table_is_a_value() {
+        let config = serde_json::json!({
+            "name": "a", "off": null, "training": { "steps": 5, "linear": {}, "metrics": ["bleu"] }
+        });
+        let mut values = BTreeMap::new();
+        add_values(&config, "", &mut values);
+        let found: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let all = ["name=a", "training.linear={}", "training.metrics=[\"bleu\"]", "training.steps=5"];
+        assert_eq!(found, all);
+    }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::ExperimentArgs;
 use crate::config::{Experiment, Variant};
-use crate::data::readers::Format;
+use crate::data::readers::{Format, hint_if_missing};
 use crate::data::{DataConfig, Files, PairFile};
 use crate::error::{Error, Result};
 
@@ -250,6 +250,7 @@ fn entries(systems: &[System], seeds: usize, ensemble: Option<usize>) -> Vec<Ent
 
 /// The configs, each with the choices of its sweep.
 fn systems(args: &ExperimentArgs) -> Result<Vec<System>> {
+    check_overrides(&args.overrides)?;
     let mut systems: Vec<System> = Vec::new();
     for path in &args.configs {
         for Variant { name, experiment } in Experiment::load_variants(path, &args.overrides)? {
@@ -268,6 +269,14 @@ fn systems(args: &ExperimentArgs) -> Result<Vec<System>> {
         true => Err(Error::input("an experiment must have a config, but there is none")),
         false => Ok(systems),
     }
+}
+
+/// The seeds of the runs are those of --seeds.
+fn check_overrides(overrides: &[String]) -> Result<()> {
+    let is_seed = |argument: &&String| argument.split('=').next().is_some_and(|key| key.trim() == "seed");
+    let Some(seed) = overrides.iter().find(is_seed) else { return Ok(()) };
+    let hint = "use --seeds 1,2,3, with which each config is trained, or --seeds 1 for a single training";
+    Err(Error::input("`seed` must come from --seeds, but it is set").at(format!("--set {seed}")).hint(hint))
 }
 
 /// All configs read the same references in a row of a test set.
@@ -294,7 +303,8 @@ fn sets(args: &ExperimentArgs, systems: &[System]) -> Result<Vec<TestSet>> {
     }
     for path in sets.iter().flat_map(|set| std::iter::once(&set.input).chain(&set.targets)) {
         // Before hours of training.
-        std::fs::metadata(path).map_err(|error| Error::file("read", path, &error))?;
+        std::fs::metadata(path)
+            .map_err(|error| hint_if_missing(&[path], Error::file("read", path, &error)))?;
     }
     Ok(sets)
 }

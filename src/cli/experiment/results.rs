@@ -1,20 +1,25 @@
 //! The scores of all systems and ensembles on all test sets, and which differences are significant.
 //!
-//! The draws of intervals and tests follow from the names of metric, system and set alone.
+//! The draws of intervals and tests follow from the names of metric, system and set alone. Of each row only what metrics
+//! count stays in memory.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use super::ensembles::members;
 use super::outputs::decoded_rows;
 use super::plan::{Entry, Plan, Task, TestSet};
+use super::shown_rows::ShownRows;
 use crate::cli::scored::ScoredOutputs;
-use crate::cli::target_tokens::first_with_others;
+use crate::cli::target_tokens::{first_with_others, target_of};
 use crate::error::{Error, Result, counted};
+use crate::metrics::row_statistics::mean;
 use crate::metrics::{
     ErrorRate, MetricKind, RowStatistics, SIGNIFICANT, TEACHER_FORCED, Unit, approximate_randomization,
     percentile_interval, resampled_values,
 };
 use crate::runtime::seed_for;
+use crate::training::validation::unit_of;
 
 /// The metric by which rows are compared.
 const OF_ROWS: &str = "error_rate";
@@ -30,20 +35,20 @@ pub(super) struct Results {
     pub sets: Vec<SetResults>,
     /// The seeds in each ensemble, where not all are: `small, ensemble of 2: seeds 1, 3`.
     pub chosen: Vec<String>,
+    /// What error rates of rows are over.
+    pub unit: Unit,
 }
 
 /// The scores on a test set.
 pub(super) struct SetResults {
     pub name: String,
-    /// Source and reference of each row; several references are in one field, as in the file.
-    pub pairs: Vec<[String; 2]>,
-    /// By entry and row: the output of the first seed, or of the ensemble.
-    pub outputs: Vec<Vec<String>>,
+    /// Number of rows.
+    pub rows: u64,
     pub scores: Vec<MetricResults>,
     /// Why metrics over the tokens of references are left out; `None` if they are not.
     pub left_out: Option<String>,
-    /// By entry and row: the error rate, as the mean over seeds.
-    pub row_errors: Vec<Vec<f64>>,
+    /// The rows with their texts.
+    pub shown: ShownRows,
 }
 
 /// The scores by a metric.
@@ -75,8 +80,8 @@ pub(super) struct Score {
 
 /// The outputs of a task for a test set.
 struct TaskOutputs {
-    pairs: Vec<[String; 2]>,
-    outputs: Vec<String>,
+    /// Of the sources and references, to compare them with those of other tasks.
+    pairs: u64,
     scored: ScoredOutputs,
     /// References without a score.
     unscored: usize,
@@ -89,8 +94,10 @@ impl Results {
     /// A file cannot be read; rows without references, or other rows than those of another run.
     pub(super) fn read(plan: &Plan) -> Result<Results> {
         let tokens_differ = tokens_differ(plan)?;
-        let sets = plan.sets.iter().map(|set| SetResults::read(plan, set, tokens_differ.clone()));
-        Ok(Results { sets: sets.collect::<Result<_>>()?, chosen: chosen(plan)? })
+        // As for validations, and by the same tokenizer.
+        let unit = unit_of(&target_of(&plan.model(0))?);
+        let sets = plan.sets.iter().map(|set| SetResults::read(plan, set, unit, tokens_differ.clone()));
+        Ok(Results { sets: sets.collect::<Result<_>>()?, chosen: chosen(plan)?, unit })
     }
 }
 
@@ -119,61 +126,47 @@ fn tokens_differ(plan: &Plan) -> Result<Option<String>> {
 
 impl SetResults {
     /// Metrics over tokens are left out for a reason, if there is one.
-    fn read(plan: &Plan, set: &TestSet, mut left_out: Option<String>) -> Result<SetResults> {
-        let (unit, shown, kinds) = metrics(plan)?;
-        let mut pairs: Option<Vec<[String; 2]>> = None;
-        let (mut outputs, mut scored) = (Vec::new(), Vec::new());
+    fn read(plan: &Plan, set: &TestSet, unit: Unit, mut left_out: Option<String>) -> Result<SetResults> {
+        let (shown, kinds) = metrics(plan, unit)?;
+        let (mut pairs, mut scored) = (None, Vec::new());
         for entry in &plan.entries {
             let mut of_entry = Vec::new();
             for &task in &entry.tasks {
                 let found = TaskOutputs::read(plan, task, set, (&kinds, unit))?;
-                if *pairs.get_or_insert_with(|| found.pairs.clone()) != found.pairs {
+                if *pairs.get_or_insert(found.pairs) != found.pairs {
                     return Err(other_rows(set, &found.scored.name));
                 }
                 left_out = left_out.or_else(|| found.unscored());
-                if of_entry.is_empty() {
-                    outputs.push(found.outputs);
-                }
                 of_entry.push(found.scored);
             }
             scored.push(of_entry);
         }
-        let by_row = kinds.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
         let is_shown = |number: &usize| left_out.is_none() || !kinds[*number].is_teacher_forced();
         let shown = (0..shown).filter(is_shown);
-        Ok(SetResults {
-            name: set.name.clone(),
-            pairs: pairs.unwrap_or_default(),
-            outputs,
-            scores: shown.map(|number| MetricResults::of(plan, set, number, &scored)).collect(),
-            row_errors: scored.iter().map(|of_entry| row_values(of_entry, by_row)).collect(),
-            left_out,
-        })
+        let scores: Vec<MetricResults> =
+            shown.map(|number| MetricResults::of(plan, set, number, &scored)).collect();
+        let by_row = kinds.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
+        let errors: Vec<_> = scored.iter().map(|of_entry| statistics(of_entry, by_row)).collect();
+        let shown = ShownRows::read(plan, set, &errors, best(&scores))?;
+        Ok(SetResults { name: set.name.clone(), rows: scored[0][0].rows(), scores, left_out, shown })
     }
 
     /// The best entry by the first metric.
     pub(super) fn best(&self) -> usize {
-        self.scores.first().map_or(0, |scores| scores.best)
-    }
-
-    /// The rows in which the best entry has the highest error rates, at most `most`; those without errors are left out.
-    pub(super) fn worst(&self, most: usize) -> Vec<usize> {
-        let errors = &self.row_errors[self.best()];
-        let mut rows: Vec<usize> = (0..errors.len()).filter(|&row| errors[row] > 0.0).collect();
-        // The sort is stable: the first of equal rows comes first.
-        rows.sort_by(|a, b| errors[*b].total_cmp(&errors[*a]));
-        rows.truncate(most);
-        rows
+        best(&self.scores)
     }
 }
 
-/// The unit of the targets; how many metrics are shown; and all that are counted, the shown ones first.
-fn metrics(plan: &Plan) -> Result<(Unit, usize, Vec<MetricKind>)> {
-    let experiment = &plan.systems[0].experiment;
-    let is_of_words = experiment.data.target.words.is_some();
-    let unit = if is_of_words { Unit::Words } else { Unit::Characters };
+/// The best entry by the first metric.
+fn best(scores: &[MetricResults]) -> usize {
+    scores.first().map_or(0, |scores| scores.best)
+}
+
+/// How many metrics are shown; and all that are counted, the shown ones first.
+fn metrics(plan: &Plan, unit: Unit) -> Result<(usize, Vec<MetricKind>)> {
+    let training = &plan.systems[0].experiment.training;
     let mut kinds: Vec<MetricKind> =
-        experiment.training.metric_set(unit).values().iter().map(|value| value.kind).collect();
+        training.metric_set(unit).values().iter().map(|value| value.kind).collect();
     kinds.extend(TEACHER_FORCED);
     let shown = kinds.len();
     if !kinds.iter().any(|kind| kind.name == OF_ROWS) {
@@ -184,7 +177,7 @@ fn metrics(plan: &Plan) -> Result<(Unit, usize, Vec<MetricKind>)> {
             })?,
         );
     }
-    Ok((unit, shown, kinds))
+    Ok((shown, kinds))
 }
 
 fn other_rows(set: &TestSet, name: &str) -> Error {
@@ -204,18 +197,17 @@ impl TaskOutputs {
             Error::input(format!("the test set {} must have {what}", set.name)).at(set.input.display())
         };
         let mut rows = decoded_rows(plan, task, set)?;
-        let (mut pairs, mut outputs, mut unscored) = (Vec::new(), Vec::new(), 0);
+        let (mut pairs, mut unscored) = (DefaultHasher::new(), 0);
         let mut scored = ScoredOutputs::new(plan.name_of(task), kinds);
         while let Some(row) = rows.next_row()? {
             let references = row.references().ok_or_else(|| wrong("a reference in each row"))?;
-            pairs.push([row.source().unwrap_or_default(), references.to_owned()]);
+            (row.source().unwrap_or_default(), references).hash(&mut pairs);
             rows.score(&row, unit, &mut scored)?;
             unscored += usize::from(row.reference_score().is_none());
-            outputs.push(row.into_output());
         }
-        match pairs.is_empty() {
-            true => Err(wrong("rows, but it has none")),
-            false => Ok(TaskOutputs { pairs, outputs, scored, unscored }),
+        match scored.rows() {
+            0 => Err(wrong("rows, but it has none")),
+            _ => Ok(TaskOutputs { pairs: pairs.finish(), scored, unscored }),
         }
     }
 
@@ -230,13 +222,6 @@ impl TaskOutputs {
 /// The statistics of the metric of this number, by seed.
 fn statistics(of_entry: &[ScoredOutputs], number: usize) -> Vec<&RowStatistics> {
     of_entry.iter().map(|scored| &scored.statistics[number]).collect()
-}
-
-/// The value of each row, as the mean over seeds.
-fn row_values(of_entry: &[ScoredOutputs], number: usize) -> Vec<f64> {
-    let seeds = statistics(of_entry, number);
-    let rows = seeds.first().map_or(0, |seed| seed.rows());
-    (0..rows).map(|row| mean(seeds.iter().map(|seed| seed.value_of_row(row)))).collect()
 }
 
 impl MetricResults {
@@ -298,11 +283,6 @@ fn p_value(kind: MetricKind, entries: [&[&RowStatistics]; 2], name: &str) -> f64
     approximate_randomization(&one, &other, DRAWS, seed_for(0, 0, &format!("difference of {name}")))
 }
 
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len().max(1);
-    values.sum::<f64>() / count as f64
-}
-
 /// The standard deviation of a sample; `None` for a single value.
 fn deviation(values: &[f64]) -> Option<f64> {
     let mean = mean(values.iter().copied());
@@ -325,6 +305,8 @@ mod tests {
     fn the_spread_over_seeds_is_that_of_a_sample() {
         assert_eq!((mean([1.0, 2.0, 3.0].into_iter()), deviation(&[1.0, 2.0, 3.0])), (2.0, Some(1.0)));
         assert_eq!(deviation(&[1.0]), None);
+        // Their sum, rounded, is not three times as much.
+        assert_eq!(deviation(&[0.1; 3]), Some(0.0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
     let mut out = String::new();
     for set in &results.sets {
         for scores in &set.scores {
-            let rows = counted(set.pairs.len(), "row");
+            let rows = counted(set.rows, "row");
             let _ = writeln!(out, "{}: {}, {rows}", set.name, title(scores));
             marked(&mut out, cells(plan, scores), &notes(plan, scores));
             if let Some(line) = signature(scores) {
@@ -25,10 +25,12 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
             let _ = writeln!(out, "{}: {line}\n", set.name);
         }
     }
-    let _ = writeln!(
-        out,
-        "* the best mean over {}. sd: standard deviation over seeds. In brackets: 95 % bootstrap interval of the mean over rows.",
-        counted(plan.seeds.len(), "seed")
+    // A single row is not marked.
+    if plan.entries.len() > 1 {
+        let _ = write!(out, "* the best mean over {}. ", counted(plan.seeds.len(), "seed"));
+    }
+    out.push_str(
+        "sd: standard deviation over seeds. In brackets: 95 % bootstrap interval of the mean over rows.\n",
     );
     for line in of_errors(results).into_iter().chain(of_ensembles(plan, results)) {
         let _ = writeln!(out, "{line}");

@@ -134,6 +134,10 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
         error.to_string().ends_with("hint: relative paths start at the folder where seqloom is called"),
         "{error}"
     );
+    // The tests run in the folder of the project, as those do who train its configs.
+    let public = Files(vec![PathBuf::from("data/no_such_set/train.csv").into()]);
+    let error = read_pairs(&public, ["source", "target"], true).unwrap_err().to_string();
+    assert!(error.ends_with("hint: data/README.md lists the scripts that fetch public sets"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folder.csv");
     std::fs::create_dir(&path).unwrap();
