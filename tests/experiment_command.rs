@@ -229,6 +229,33 @@ fn a_single_row_is_compared_with_nothing() {
 }
 
 #[test]
+fn each_row_of_a_test_set_is_scored_and_the_same_outputs_have_the_same_interval() {
+    let scene = scene();
+    scene.write("twin.toml", "extends = \"copy.toml\"\nname = \"twin\"\n");
+    let table = |header: &str, more: &str| {
+        let rows = scene.text("valid.csv");
+        let rows = rows.lines().skip(1).zip(1..).map(|(row, n)| format!("{row},{n}{more}\n"));
+        format!("{header}\n{}", rows.collect::<String>())
+    };
+    scene.write("ranked.csv", table("source,target,rank", ""));
+    scene.write("listed.csv", table("source,target,rank,ranking", ",0.5"));
+    let asked = arguments(&["copy.toml", "twin.toml"], "1", "out");
+    let shown = scene.seqloom(&[&asked[..], &["--test", "ranked=ranked.csv"]].concat()).succeeded().stdout;
+    assert!(shown.contains("ranked: exact match in %, higher is better, 12 rows\n"), "{shown}");
+    let outputs = |run: &str| scene.text(format!("out/outputs/{run}/ranked.jsonl"));
+    assert_eq!(outputs("copy-seed1"), outputs("twin-seed1"));
+    for both in rows(&scene, "out").chunks(2) {
+        let [one, other] = [0, 1].map(|n| ["mean", "low", "high"].map(|name| &both[n][name]));
+        assert_eq!(one, other, "{both:?}");
+    }
+    // `decode` copies both columns, as if it had written a list.
+    let finished = scene.seqloom(&[&asked[..], &["--test", "listed=listed.csv"]].concat());
+    let message = "error: listed.csv: copy-seed1 must have an output for each of the 12 rows of listed, but there are 1\n";
+    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+    assert!(finished.stderr.contains(message), "{}", finished.stderr);
+}
+
+#[test]
 fn an_interrupt_ends_the_trainings_with_the_experiment() {
     let scene = scene();
     let mut endless = arguments(&["copy.toml"], "1,2", "stopped");

@@ -205,7 +205,7 @@ fn jobs_are_merged_and_a_stopped_output_is_resumed_with_the_same_metric() {
 }
 
 #[test]
-fn unknown_metrics_and_too_few_candidates_are_refused() {
+fn unknown_metrics_and_too_few_or_too_many_candidates_are_refused() {
     let scene = Scene::trained();
     let refused = |more: &[&str], parts: &[&str]| scene.decode(more, "ab\n").refused_naming(2, parts);
     let unknown =
@@ -216,6 +216,12 @@ fn unknown_metrics_and_too_few_candidates_are_refused() {
             format!("error: --candidates must be at least 2, but it is {candidates}\nhint: without --mbr, ");
         refused(&["--mbr", "chrf", "--candidates", candidates], &[message.as_str()]);
     }
+    let many = ["--mbr", "chrf", "--candidates", "20000"];
+    let must = "error: --candidates must be at most 10000, but it is 20000\n";
+    refused(&many, &[must]);
+    refused(&[&many[..], &SAMPLES].concat(), &[must]);
+    let groups = ["--beam", "3", "--set", "decoding.beam_groups=3"];
+    refused(&[&many[..], &groups].concat(), &["--candidates must be at most 9999, but it is 20000\n"]);
     let outputs = ["--mbr", "chrf", "--candidates", "2", "--beam", "3", "--set", "decoding.n_best=3"];
     refused(
         &outputs,

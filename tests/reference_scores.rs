@@ -123,6 +123,22 @@ fn a_reference_that_cannot_be_scored_is_counted_or_refused() {
 }
 
 #[test]
+fn symbols_of_references_that_are_not_in_the_vocabulary_are_counted() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "source,target\nabc,aXc\nab,ab\nabc,YaZ\n");
+    let decode = ["--input", "in.csv", "--summary", "summary.json"];
+    let scored = scene.decode(&[&decode[..], &["--score-references"]].concat(), "").succeeded();
+    let note = "note: symbols of the references that are not in the vocabulary: 3 (scored as <unk>)\n";
+    assert!(scored.stderr.contains(note), "{}", scored.stderr);
+    assert_eq!(read(&scene, "summary.json")["unknown_references"], 3);
+    let score = scene.seqloom(&["score", "runs/copy", "--input", "in.csv", "--output", "scores.csv"]);
+    let theirs = note.replace("references", "targets");
+    assert!(score.succeeded().stderr.contains(&theirs));
+    // Metrics of outputs compare texts.
+    assert!(!scene.decode(&decode, "").succeeded().stderr.contains("symbols of the references"));
+}
+
+#[test]
 fn what_needs_a_model_or_the_same_tokens_is_refused() {
     let scene = Scene::trained();
     scene.write("ref.txt", "abc\n");

@@ -47,7 +47,7 @@ pub(crate) struct EvaluateArgs {
     /// Run directories (their best checkpoints), checkpoint folders or files model.safetensors: each is a system
     #[arg(value_name = "RUN", conflicts_with_all = ["references", "outputs"])]
     runs: Vec<PathBuf>,
-    /// Texts with one reference per line; of several, each row has a reference in each
+    /// Texts with one reference per line; of several, each row has a reference in each, be it an empty line
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "outputs", help_heading = INPUT)]
     references: Vec<PathBuf>,
     /// Texts with one output per line: each is a system; - for standard input

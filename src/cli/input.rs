@@ -101,6 +101,19 @@ impl From<InputFormat> for Format {
     }
 }
 
+impl From<Format> for InputFormat {
+    fn from(format: Format) -> InputFormat {
+        match format {
+            Format::Text => InputFormat::Text,
+            Format::Csv => InputFormat::Csv,
+            Format::Tsv => InputFormat::Tsv,
+            Format::Jsonl => InputFormat::Jsonl,
+            Format::Json => InputFormat::Json,
+            Format::Parquet => InputFormat::Parquet,
+        }
+    }
+}
+
 /// What to do with a row that cannot be read or decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnError {

@@ -187,8 +187,8 @@ const LONGEST: u64 = 1 << 25;
 /// The most sources to decode together.
 const MOST_SOURCES: u64 = 1_000_000;
 
-/// The most rows that a source may have in a batch.
-const MOST_OF_A_SOURCE: usize = 10_000;
+/// The most rows that a source may have in a batch: the widest beam, and the most samples.
+pub(crate) const MOST_OF_A_SOURCE: usize = 10_000;
 
 impl DecodingConfig {
     /// The rules among these keys.

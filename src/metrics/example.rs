@@ -27,14 +27,10 @@ pub(super) const UNKNOWN_IN_TEXT: &str = "\u{10ffff}";
 pub struct Example<'a> {
     /// The reference, or the first one.
     pub reference: &'a str,
-    /// Its tokens, without BOS and EOS.
-    pub reference_tokens: &'a [i64],
     /// More references. Each metric documents which of them count.
     pub other_references: &'a [&'a str],
     /// The output, split at its unknown symbols; without any, one text.
     pub output: &'a [String],
-    /// Its tokens, without BOS and EOS.
-    pub output_tokens: &'a [i64],
     /// Whether the output reached EOS.
     pub finished: bool,
     /// The unit of the target's tokens.

@@ -2,10 +2,15 @@
 //!
 //! Texts are not kept. A number of a row has 32 bits, in which counts up to 16 million are exact; sums have 64.
 
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
 use super::MetricKind;
 
-/// The most blocks of rows that are resampled. Larger sets are resampled in blocks of consecutive rows, which has the same
-/// expected variance, and takes no longer for more rows.
+/// The most blocks of rows that are resampled. The rows of a larger set are dealt into blocks in random order, which has the
+/// same expected variance, and takes no longer for more rows. Blocks of consecutive rows would not have it: neighbours are
+/// alike in a file that is sorted, or that has one document after the other.
 pub(super) const MOST_BLOCKS: usize = 1 << 14;
 
 /// The statistics ([`Metric::statistics`](super::Metric::statistics)) of the rows of a set, in their order. A row may have
@@ -86,12 +91,21 @@ impl RowStatistics {
         sums
     }
 
-    /// The rows, or blocks of them if they are too many.
+    /// The rows, or blocks of them if they are too many. Which rows a block has follows from their number alone, so that the
+    /// blocks of systems over the same rows are of the same rows.
     pub(super) fn blocks(&self) -> Blocks {
         let rows = self.rows();
         let count = rows.min(MOST_BLOCKS);
-        let start = |block: usize| block * rows / count.max(1);
-        let sums = (0..count).flat_map(|block| self.sum(start(block), start(block + 1))).collect();
+        let mut order: Vec<usize> = (0..rows).collect();
+        if rows > count {
+            order.shuffle(&mut ChaCha8Rng::seed_from_u64(rows as u64));
+        }
+        let mut sums = vec![0.0; count * self.width];
+        for (place, row) in order.into_iter().enumerate() {
+            let block = place % count * self.width;
+            let numbers = sums[block..block + self.width].iter_mut().zip(self.row(row));
+            numbers.for_each(|(sum, &number)| *sum += f64::from(number));
+        }
         Blocks { kind: self.kind, runs: self.runs, width: self.width, sums }
     }
 }
@@ -166,6 +180,28 @@ mod tests {
                 assert!(least >= 1 && most - least <= 1, "{least} to {most}");
             }
         }
+    }
+
+    /// Rows 0, 1, 2 and so on. What they add up to shows which rows a block has.
+    #[test]
+    fn blocks_have_random_rows_and_the_same_in_each_system() {
+        let kind = MetricKind::named("word_error_rate").unwrap();
+        let numbered = |rows: usize| {
+            let mut statistics = RowStatistics::new(kind);
+            (0..rows).for_each(|row| statistics.push(&[row as f64, 1.0]));
+            statistics.blocks()
+        };
+        let small = numbered(5);
+        assert!((0..5).all(|row| small.block(row) == [row as f64, 1.0]));
+        let rows = 2 * MOST_BLOCKS;
+        let (one, other) = (numbered(rows), numbered(rows));
+        assert!((0..MOST_BLOCKS).all(|block| one.block(block) == other.block(block)));
+        // The sum of two random numbers below n is n / 3 away from n, on average; that of two neighbours n / 2, and that of
+        // one of each half n / 6.
+        let mean = rows as f64 - 1.0;
+        let spread = (0..MOST_BLOCKS).map(|block| (one.block(block)[0] - mean).abs()).sum::<f64>();
+        let spread = spread / MOST_BLOCKS as f64 / rows as f64;
+        assert!((spread - 1.0 / 3.0).abs() < 0.02, "{spread}");
     }
 
     #[test]

@@ -80,11 +80,8 @@ pub(crate) fn validate(
     skipped_rows.extend(too_large);
     let best_by = context.config.best_by;
     let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
-    let corpus = scored.corpus;
-    let references = decoded.iter().map(|(row, _)| Ok(corpus.tokens(*row)?[1].clone()));
-    let references = references.collect::<Result<Vec<_>>>()?;
-    let rows = decoded.iter().zip(&references);
-    let rows = rows.map(|((row, one), tokens)| (&corpus.pairs()[*row], tokens.as_slice(), one));
+    let pairs = scored.corpus.pairs();
+    let rows = decoded.iter().map(|(row, hypothesis)| (&pairs[*row], hypothesis));
     let (compared, counts) = compared(context.target, (shown, deciding), rows);
     let token_accuracy = right / tokens as f64;
     let deciding = best_by.of_likelihood(nll, token_accuracy).unwrap_or(compared.deciding);
@@ -97,24 +94,22 @@ pub(crate) fn unit_of(target: &Tokenizer) -> Unit {
     if target.is_of_words() { Unit::Words } else { Unit::Characters }
 }
 
-/// Compares outputs with all targets of their pairs, as text and as tokens (of the first one), in two sets of metrics: one
-/// to show, with references as they are in the file, and one that decides. The latter compares both in the text form of
-/// outputs, so that another form of the file cannot favour the worse model. Also returns the set to show.
+/// Compares outputs with all targets of their pairs, as texts, in two sets of metrics: one to show, with references as they
+/// are in the file, and one that decides. The latter compares both in the text form of outputs, so that another form of the
+/// file cannot favour the worse model. Also returns the set to show.
 fn compared<'a>(
     target: &Tokenizer,
     (mut shown, mut deciding): (MetricSet, MetricSet),
-    rows: impl Iterator<Item = (&'a Pair, &'a [i64], &'a Hypothesis)>,
+    rows: impl Iterator<Item = (&'a Pair, &'a Hypothesis)>,
 ) -> (Validation, MetricSet) {
     let mut unfinished = 0;
-    for (pair, reference_tokens, hypothesis) in rows {
+    for (pair, hypothesis) in rows {
         let output = target.known_parts(&hypothesis.tokens);
         let other_references: Vec<&str> = pair.other_targets.iter().map(String::as_str).collect();
         let example = metrics::Example {
             reference: &pair.target,
-            reference_tokens,
             other_references: &other_references,
             output: &output,
-            output_tokens: &hypothesis.tokens,
             finished: hypothesis.finished,
             unit: unit_of(target),
             reference_score: None,

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::headings::SEARCH;
 use crate::cli::metric_names::metric_named;
 use crate::console::status;
+use crate::decoding::MOST_OF_A_SOURCE;
 use crate::error::{Error, Result};
 use crate::metrics::{
     Candidate, CandidateWeights, ExpectedValue, METRICS, MetricKind, rank_by_expected_value,
@@ -42,7 +43,9 @@ impl MbrArgs {
         let Some(name) = &self.metric else { return Ok(None) };
         let metric = metric_named("--mbr", name, METRICS)?;
         let (candidates, outputs) = (self.candidates, loaded.experiment.decoding.n_best);
-        check(candidates, outputs)?;
+        // The beam is widened to the candidates, in whole groups.
+        let most = MOST_OF_A_SOURCE - MOST_OF_A_SOURCE % loaded.experiment.decoding.beam_groups;
+        check(candidates, outputs, most)?;
         if let Some(beam) = loaded.require_candidates(candidates)? {
             status(&format!(
                 "note: --mbr chooses among {candidates} candidates, which need a beam of that width: `decoding.beam` is \
@@ -57,7 +60,11 @@ impl MbrArgs {
     }
 }
 
-fn check(candidates: usize, outputs: usize) -> Result<()> {
+fn check(candidates: usize, outputs: usize, most: usize) -> Result<()> {
+    if candidates > most {
+        let message = format!("--candidates must be at most {most}, but it is {candidates}");
+        return Err(Error::input(message));
+    }
     if candidates < 2 {
         let message = format!("--candidates must be at least 2, but it is {candidates}");
         return Err(Error::input(message).hint("without --mbr, the best output of the search is written"));

@@ -54,6 +54,11 @@ pub(crate) struct DecodeSummary {
     untimed: Rows,
     /// References that the model cannot score.
     unscored: Rows,
+    /// References that it has scored, and their symbols that are not in the vocabulary.
+    scored: usize,
+    unknown_references: usize,
+    /// Skipped rows with a reference, whose outputs count as empty.
+    skipped_with_reference: usize,
     unknown: usize,
     unknown_out: usize,
     /// Whether unknown symbols are replaced by source symbols.
@@ -88,7 +93,12 @@ impl DecodeSummary {
     pub(crate) fn with_reference_scores(self, scored: bool) -> DecodeSummary {
         let kinds = self.metrics.values().into_iter().map(|metric| metric.kind);
         let more = TEACHER_FORCED.iter().copied().filter(|_| scored);
-        DecodeSummary { metrics: MetricSet::new(kinds.chain(more)), ..self }
+        self.with_metrics(MetricSet::new(kinds.chain(more)))
+    }
+
+    /// The same, with this set of metrics in place of those of validations.
+    pub(crate) fn with_metrics(self, metrics: MetricSet) -> DecodeSummary {
+        DecodeSummary { metrics, ..self }
     }
 
     /// Counts the rows of the input.
@@ -121,13 +131,16 @@ impl DecodeSummary {
         self.untimed.add(|| place.to_string());
     }
 
-    /// Counts the outputs of a row, compares the best one with the reference, and shows it as an example if requested. Counts
-    /// a row without outputs as skipped.
+    /// Counts the outputs of a row, compares the best one with the reference, and shows it as an example if requested. A row
+    /// without outputs is counted as skipped, and its output as empty.
     pub(crate) fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
         let (outputs, read) = match (&row.content, &row.read) {
             (Ok(outputs), Some(read)) => (outputs, read),
             (Ok(_), None) => return,
-            (Err(error), _) => return self.skipped.add(|| error.first_line().to_owned()),
+            (Err(error), read) => {
+                self.skipped.add(|| error.first_line().to_owned());
+                return read.iter().for_each(|read| self.add_skipped(loaded, read));
+            }
         };
         self.outputs += outputs.len();
         self.replaced = loaded.experiment.decoding.replace_unknown;
@@ -145,7 +158,7 @@ impl DecodeSummary {
             for reference in std::iter::once(first).chain(others) {
                 self.changed[1].add(loaded.tokenizers.target.changes(reference));
             }
-            let score = self.reference_score(row);
+            let score = self.reference_score(loaded, first, row);
             right = with_example(loaded, (field.as_str(), score), hypothesis, |example| {
                 self.metrics.add(example);
                 example.is_exact()
@@ -157,10 +170,28 @@ impl DecodeSummary {
         }
     }
 
-    /// The score of a row's reference; counts one that cannot be scored.
-    fn reference_score(&mut self, row: &Row<Vec<Output>>) -> Option<TargetScore> {
+    /// Compares the empty output of a skipped row with its reference, if that can be read: a table of the outputs has the same
+    /// values.
+    fn add_skipped(&mut self, loaded: &LoadedModel, read: &SourceRow) {
+        let field = read.target.as_deref().filter(|field| loaded.check_references(field).is_ok());
+        let Some(field) = field else { return };
+        self.skipped_with_reference += 1;
+        with_example(loaded, (field, None), &Hypothesis::default(), |example| self.metrics.add(example));
+    }
+
+    /// The score of a row's reference, of several the first; counts one that cannot be scored.
+    fn reference_score(
+        &mut self,
+        loaded: &LoadedModel,
+        first: &str,
+        row: &Row<Vec<Output>>,
+    ) -> Option<TargetScore> {
         match row.reference_score.as_ref()? {
-            Ok(score) => Some(*score),
+            Ok(score) => {
+                self.scored += 1;
+                self.unknown_references += loaded.tokenizers.target.encode(first).unknown;
+                Some(*score)
+            }
             Err(error) => {
                 self.unscored.add(|| error.first_line().to_owned());
                 None
@@ -200,7 +231,13 @@ impl DecodeSummary {
             status(&format!("note: {what}: {}{why}; the first: {}", rows.count, rows.first));
         }
         let notes = [
+            (self.skipped_with_reference, "skipped rows with a reference", " (scored with an empty output)"),
             (self.unknown, "symbols of the sources that are not in the vocabulary", ""),
+            (
+                self.unknown_references,
+                "symbols of the references that are not in the vocabulary",
+                " (scored as <unk>)",
+            ),
             (
                 self.unknown_out,
                 match self.replaced {
@@ -228,9 +265,8 @@ impl DecodeSummary {
 
     /// The values of the metrics. Without any scored reference, those over scores have none.
     fn values(&self) -> Vec<MetricValue> {
-        let has_scores = (self.unscored.count as u64) < self.metrics.rows();
         let values = self.metrics.values().into_iter();
-        values.filter(|metric| has_scores || !metric.kind.is_teacher_forced()).collect()
+        values.filter(|metric| self.scored > 0 || !metric.kind.is_teacher_forced()).collect()
     }
 
     /// The metrics and their counts.
@@ -281,6 +317,7 @@ impl DecodeSummary {
             "changed_references": self.changed[1].changed(),
             "beyond_the_limit": self.beyond_the_limit.count,
             "unscored_references": self.unscored.count,
+            "unknown_references": self.unknown_references,
         });
         if self.metrics.rows() > 0 {
             for metric in self.values() {
@@ -312,10 +349,8 @@ pub(crate) fn with_example<T>(
     let (reference, other_references) = loaded.references(field);
     count(&Example {
         reference,
-        reference_tokens: &target.encode(reference).ids,
         other_references: &other_references,
         output: &target.known_parts(&hypothesis.tokens),
-        output_tokens: &hypothesis.tokens,
         finished: hypothesis.finished,
         unit: unit_of(target),
         reference_score,

@@ -12,11 +12,18 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
         }
     }
     if args.resamples > 0 {
-        let percent = 100.0 * args.confidence;
+        let percent = args.percent();
         text += &format!("% [low, high]: {percent} % interval of {} bootstrap resamples\n", args.resamples);
     }
     if args.compares(results.systems.len()) {
         text += &format!("% \\dagger: p < {SIGNIFICANT} against the first system\n");
+        for metric in &results.metrics {
+            for (name, score) in results.systems.iter().zip(&metric.scores) {
+                let p =
+                    score.p.map(|p| format!("% p of {name} by {}: {}\n", metric.kind.name, args.shown_p(p)));
+                text += p.as_deref().unwrap_or_default();
+            }
+        }
     }
     text += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\nSystem", "r".repeat(results.metrics.len()));
     for metric in &results.metrics {

@@ -47,9 +47,9 @@ pub(super) struct StatisticsArgs {
 /// A paired test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum SignificanceTest {
-    /// Paired bootstrap (Koehn 2004)
+    /// Paired bootstrap (Koehn 2004), two-sided
     Bootstrap,
-    /// Approximate randomization (Riezler and Maxwell 2005)
+    /// Approximate randomization (Riezler and Maxwell 2005), two-sided
     #[value(alias = "randomisation")]
     Randomization,
 }
@@ -65,6 +65,27 @@ impl StatisticsArgs {
     pub(super) fn compares(&self, systems: usize) -> bool {
         let can = self.test == SignificanceTest::Randomization || self.resamples > 0;
         systems > 1 && !self.no_compare && can
+    }
+
+    /// The share of resamples within an interval, as percent: 57, where 100 times the share is 56.99999999999999.
+    pub(super) fn percent(&self) -> f64 {
+        (1e12 * self.confidence).round() / 1e10
+    }
+
+    /// p as tables show it: `0.0430`, and `< 0.001` where none of 1000 draws differs as much.
+    pub(super) fn shown_p(&self, p: f64) -> String {
+        let draws = match self.test {
+            SignificanceTest::Bootstrap => self.resamples,
+            SignificanceTest::Randomization => self.trials,
+        };
+        let digits = draws.max(1).ilog10();
+        if p * (f64::from(draws) + 1.0) > 1.5 {
+            let digits = digits.max(4) as usize;
+            return format!("{p:.digits$}");
+        }
+        // One of so many draws, with two digits, rounded up.
+        let parts = 10_u64.pow(digits + 2);
+        format!("< {}", parts.div_ceil(u64::from(draws.max(1))) as f64 / parts as f64)
     }
 }
 
@@ -160,10 +181,54 @@ fn scores(systems: &[ScoredOutputs], number: usize, args: &StatisticsArgs) -> Ve
 fn p(systems: [&ScoredOutputs; 2], number: usize, resampled: [&[f64]; 2], args: &StatisticsArgs) -> f64 {
     let [baseline, system] = systems.map(|system| &system.statistics[number]);
     match args.test {
-        SignificanceTest::Bootstrap => paired_bootstrap(resampled, system.value() - baseline.value()),
+        SignificanceTest::Bootstrap => paired_bootstrap(resampled, [baseline.value(), system.value()]),
         SignificanceTest::Randomization => {
             let seed = seed_for(args.seed, 0, "approximate randomization");
             approximate_randomization(baseline, system, args.trials, seed)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(test: SignificanceTest, draws: u32) -> StatisticsArgs {
+        let (resamples, trials) = (draws, draws);
+        StatisticsArgs { resamples, confidence: 0.95, test, trials, no_compare: false, seed: 1 }
+    }
+
+    #[test]
+    fn p_is_shown_with_the_smallest_one_that_so_many_draws_can_give() {
+        let shown = |draws: u32, count: u32| {
+            let p = (f64::from(count) + 1.0) / (f64::from(draws) + 1.0);
+            [SignificanceTest::Bootstrap, SignificanceTest::Randomization]
+                .map(|test| arguments(test, draws).shown_p(p))
+        };
+        for (draws, count, expected) in [
+            (1000, 0, "< 0.001"),
+            (1000, 1, "0.0020"),
+            (1000, 42, "0.0430"),
+            (1000, 1000, "1.0000"),
+            (10_000, 0, "< 0.0001"),
+            (10_000, 1, "0.0002"),
+            (1_000_000, 0, "< 0.000001"),
+            (1_000_000, 2, "0.000003"),
+            (300, 0, "< 0.0034"),
+            (7, 0, "< 0.15"),
+            (1, 0, "< 1"),
+            (1, 1, "1.0000"),
+        ] {
+            assert_eq!(shown(draws, count), [expected; 2], "{count} of {draws}");
+        }
+    }
+
+    #[test]
+    fn a_confidence_is_shown_in_percent_as_it_was_given() {
+        let percent = |confidence| {
+            let all = StatisticsArgs { confidence, ..arguments(SignificanceTest::Bootstrap, 1000) };
+            all.percent().to_string()
+        };
+        assert_eq!([0.57, 0.95, 0.999, 0.29, 0.12345].map(percent), ["57", "95", "99.9", "29", "12.345"]);
     }
 }

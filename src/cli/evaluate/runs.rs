@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{EvaluateArgs, is_stdin};
+use crate::checkpoint::model_file;
+use crate::checkpoint::run::locate_model;
 use crate::cli::decode::Row;
 use crate::cli::decode::rows::{self, Needed, RowEncoder};
 use crate::cli::decode::summary::{DecodeSummary, with_example};
@@ -10,19 +12,22 @@ use crate::cli::input::{Input, OnError, Selection};
 use crate::cli::output::OutputFormat;
 use crate::cli::scored::ScoredOutputs;
 use crate::cli::source_args::SourceArgs;
-use crate::cli::target_tokens::first_with_others;
+use crate::cli::target_tokens::{first_with_another_unit, first_with_others};
 use crate::console::status;
 use crate::error::{Error, Result};
-use crate::metrics::MetricKind;
+use crate::metrics::{MetricKind, MetricSet, Unit};
 use crate::predictor::Output;
-use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::loaded_model::{LoadedModel, read_description};
 use crate::training::validation::unit_of;
+
+/// The metric whose unit is that of a run's target tokens.
+const OF_UNITS: &str = "error_rate";
 
 /// Decodes the input with each run. Without `named` metrics, all systems have those of the first run's validations.
 ///
 /// # Errors
-/// A run or the input cannot be read; a row has no reference, or cannot be decoded; metrics over tokens of runs that cut
-/// references into other tokens.
+/// A run or the input cannot be read; a row has no reference, or cannot be decoded; metrics over tokens or other units of
+/// runs whose tokens or units differ.
 pub(super) fn decode(
     args: &EvaluateArgs,
     runs: &[PathBuf],
@@ -35,16 +40,17 @@ pub(super) fn decode(
         )
         .hint("name a file with --input"));
     }
-    check_tokens(runs, named.as_deref().unwrap_or_default())?;
+    let kinds = named.map_or_else(|| metrics_of(&runs[0]), Ok)?;
+    check_tokens(runs, &kinds)?;
+    check_units(runs, &kinds)?;
     let source = source_args(args, input);
-    let (mut kinds, mut systems) = (named, Vec::new());
+    let mut systems = Vec::new();
     for run in runs {
         let mut loaded = LoadedModel::open(run, &args.overrides)?;
         if args.alternatives.is_some() {
             loaded.experiment.data.target.alternatives.clone_from(&args.alternatives);
         }
-        let kinds = kinds.get_or_insert_with(|| metrics_of(&loaded));
-        let mut system = ScoredOutputs::new(run.display().to_string(), kinds);
+        let mut system = ScoredOutputs::new(run.display().to_string(), &kinds);
         if runs.len() > 1 {
             status(&format!("{}:", run.display()));
         }
@@ -66,6 +72,22 @@ fn check_tokens(runs: &[PathBuf], kinds: &[MetricKind]) -> Result<()> {
     Err(Error::input(message).hint("compare them by metrics of their outputs, such as chrf"))
 }
 
+/// `error_rate` is over words or over characters, as each run's target tokens are, and two rates are of one kind.
+fn check_units(runs: &[PathBuf], kinds: &[MetricKind]) -> Result<()> {
+    let Some(kind) = kinds.iter().find(|kind| kind.name == OF_UNITS) else { return Ok(()) };
+    let Some((number, units)) = first_with_another_unit(runs)? else { return Ok(()) };
+    let [first, other] = [0, number].map(|run| runs[run].display());
+    let [one, another] = units.map(|unit| match unit {
+        Unit::Characters => "characters",
+        Unit::Words => "words",
+    });
+    let message = format!(
+        "runs must count errors over the same unit to be compared by `{}`, but {first} counts {one} and {other} {another}",
+        kind.name
+    );
+    Err(Error::input(message).hint("compare them by character_error_rate or word_error_rate"))
+}
+
 fn source_args(args: &EvaluateArgs, input: &Path) -> SourceArgs {
     SourceArgs {
         input: input.to_path_buf(),
@@ -83,9 +105,12 @@ fn source_args(args: &EvaluateArgs, input: &Path) -> SourceArgs {
 }
 
 /// The metrics of a run's validations.
-fn metrics_of(loaded: &LoadedModel) -> Vec<MetricKind> {
-    let metrics = loaded.experiment.training.metric_set(unit_of(&loaded.tokenizers.target));
-    metrics.values().iter().map(|metric| metric.kind).collect()
+fn metrics_of(run: &Path) -> Result<Vec<MetricKind>> {
+    let path = locate_model(run)?;
+    let (header, _) = model_file::read(&path)?;
+    let (experiment, tokenizers) = read_description(&header, &path, &[])?;
+    let metrics = experiment.training.metric_set(unit_of(&tokenizers.target));
+    Ok(metrics.values().iter().map(|metric| metric.kind).collect())
 }
 
 /// Decodes all rows, prints the summary that `decode` prints, and scores the best outputs.
@@ -100,8 +125,9 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutp
     (input.guessed, input.recording) = (guessed, sources.recording);
     let reference_scores = system.kinds().any(|kind| kind.is_teacher_forced());
     let needed = Needed { reference_scores, ..Needed::default() };
+    // The system counts the metrics.
     let mut summary =
-        DecodeSummary::new(loaded, OutputFormat::Jsonl, 0, 0).with_reference_scores(reference_scores);
+        DecodeSummary::new(loaded, OutputFormat::Jsonl, 0, 0).with_metrics(MetricSet::default());
     loop {
         let mut chunk = input.next_chunk()?.into_iter();
         if chunk.len() == 0 {
@@ -120,7 +146,7 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutp
             }
         }
     }
-    summary.say(loaded, &input);
+    summary.with_metrics(system.whole.clone()).say(loaded, &input);
     Ok(())
 }
 

@@ -10,14 +10,13 @@ use crate::metrics::MetricKind;
 /// A table, what its numbers are, signatures, and the errors of error rates.
 pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
     let compares = args.compares(results.systems.len());
-    let percent = 100.0 * args.confidence;
-    let interval = if args.resamples > 0 { format!("{percent} % interval") } else { String::new() };
+    let interval = if args.resamples > 0 { format!("{} % interval", args.percent()) } else { String::new() };
     let p = if compares { "p" } else { "" };
     let mut lines = vec![vec!["metric".into(), "system".into(), "value ".into(), interval, p.into()]];
     for metric in &results.metrics {
         for (at, (name, score)) in results.systems.iter().zip(&metric.scores).enumerate() {
             let label = if at == 0 { metric.kind.short_label() } else { String::new() };
-            lines.push(line(metric.kind, label, name, score));
+            lines.push(line(metric.kind, label, name, score, args));
         }
     }
     let mut text = aligned(&lines, 2).join("\n");
@@ -37,14 +36,14 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
 }
 
 /// The cells of a line: metric, system, value, interval, p.
-fn line(kind: MetricKind, label: String, name: &str, score: &Score) -> Vec<String> {
+fn line(kind: MetricKind, label: String, name: &str, score: &Score, args: &StatisticsArgs) -> Vec<String> {
     let mark = if score.best { '*' } else { ' ' };
     let value = format!("{}{mark}", kind.shown(score.value));
     let interval = score.interval.map(|bounds| {
         let [low, high] = bounds.map(|bound| kind.shown(bound));
         format!("[{low}, {high}]")
     });
-    let p = score.p.map(|p| format!("{p:.4}"));
+    let p = score.p.map(|p| args.shown_p(p));
     vec![label, name.to_owned(), value, interval.unwrap_or_default(), p.unwrap_or_default()]
 }
 

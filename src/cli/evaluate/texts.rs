@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{EvaluateArgs, is_stdin};
 use crate::cli::scored::ScoredOutputs;
+use crate::console::status;
 use crate::data::readers::{Columns, Format, RowReader, check_alternatives, split_alternatives};
 use crate::error::{Error, Result};
 use crate::metrics::{Example, MetricKind};
@@ -66,17 +67,28 @@ pub(super) fn read(
         return Err(Error::input("standard input can be read only once, but several texts are `-`")
             .hint("write it to a file; the references are read once for each system"));
     }
-    outputs.iter().map(|output| read_system(args, output, kinds)).collect()
+    let systems = outputs.iter().map(|output| read_system(args, output, kinds));
+    let systems = systems.collect::<Result<Vec<_>>>()?;
+    // All systems have the same references.
+    if let Some((_, incomplete @ 1..)) = systems.first() {
+        status(&format!(
+            "note: rows with an empty line in one of several references: {incomplete}; as in sacrebleu, it is a reference \
+             like any other"
+        ));
+    }
+    Ok(systems.into_iter().map(|(system, _)| system).collect())
 }
 
-fn read_system(args: &EvaluateArgs, output: &Path, kinds: &[MetricKind]) -> Result<ScoredOutputs> {
+/// A system, and how many rows have an empty one among several references.
+fn read_system(args: &EvaluateArgs, output: &Path, kinds: &[MetricKind]) -> Result<(ScoredOutputs, u64)> {
     let paths = std::iter::once(output).chain(args.references.iter().map(PathBuf::as_path));
     let mut files = paths.map(TextFile::open).collect::<Result<Vec<_>>>()?;
     let mut system = ScoredOutputs::new(output.display().to_string(), kinds);
+    let mut incomplete = 0;
     loop {
         let lines = files.iter_mut().map(TextFile::next_line).collect::<Result<Vec<_>>>()?;
         if lines.iter().all(Option::is_none) {
-            return Ok(system);
+            return Ok((system, incomplete));
         }
         let Some(lines) = lines.into_iter().collect::<Option<Vec<String>>>() else {
             return Err(unequal(&mut files));
@@ -85,7 +97,11 @@ fn read_system(args: &EvaluateArgs, output: &Path, kinds: &[MetricKind]) -> Resu
         for (file, line) in files.iter().zip(&lines).skip(1) {
             references.extend(file.references(line, args.alternatives.as_deref())?);
         }
-        let [reference, other_references @ ..] = references.as_slice() else { return Ok(system) };
+        let [reference, other_references @ ..] = references.as_slice() else {
+            return Ok((system, incomplete));
+        };
+        let has_empty = !other_references.is_empty() && references.iter().any(|text| text.is_empty());
+        incomplete += u64::from(has_empty);
         system.add(&Example {
             reference,
             other_references,

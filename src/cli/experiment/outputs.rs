@@ -15,6 +15,8 @@ use super::plan::{Plan, Task, TestSet};
 use crate::checkpoint::files::{read_within, try_lock, write_file};
 use crate::checkpoint::run::{RunDirectory, locate_model};
 use crate::cli::decoded::DecodedRows;
+use crate::cli::input::InputFormat;
+use crate::cli::source_args::open_sources;
 use crate::data::audio::cache::content_hash;
 use crate::data::readers::{Columns, Format, RowReader};
 use crate::data::token_store::hexadecimal;
@@ -237,4 +239,24 @@ pub(super) fn decoded_rows(plan: &Plan, task: Task, set: &TestSet) -> Result<Dec
     // All configs have the same.
     let alternatives = plan.systems[0].experiment.data.target.alternatives.as_deref();
     Ok(DecodedRows::of(rows, alternatives))
+}
+
+/// The number of rows of a test set, as `seqloom decode` reads it; one that cannot be read counts, too.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn rows_of(plan: &Plan, set: &TestSet) -> Result<u64> {
+    let data = &plan.systems[0].experiment.data;
+    let mut rows = match &set.targets {
+        Some(targets) => RowReader::parallel(&set.input, targets)?,
+        None => {
+            let format = set.format.or(data.format).map(InputFormat::from);
+            open_sources(&set.input, format, [None; 3], set.header, data)?.rows
+        }
+    };
+    let mut count = 0;
+    while rows.next_row()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
 }

@@ -1,13 +1,13 @@
 //! The scores of all systems and ensembles on all test sets, and which differences are significant.
 //!
-//! The draws of intervals and tests follow from the names of metric, system and set alone. Of each row only what metrics
-//! count stays in memory.
+//! The draws of intervals and tests are the same for all systems, so the same outputs have the same interval. Of each row only
+//! what metrics count stays in memory.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use super::ensembles::members;
-use super::outputs::decoded_rows;
+use super::outputs::{decoded_rows, rows_of};
 use super::plan::{Entry, Plan, Task, TestSet};
 use super::shown_rows::ShownRows;
 use crate::cli::scored::ScoredOutputs;
@@ -128,11 +128,13 @@ impl SetResults {
     /// Metrics over tokens are left out for a reason, if there is one.
     fn read(plan: &Plan, set: &TestSet, unit: Unit, mut left_out: Option<String>) -> Result<SetResults> {
         let (shown, kinds) = metrics(plan, unit)?;
+        let rows = rows_of(plan, set)?;
         let (mut pairs, mut scored) = (None, Vec::new());
         for entry in &plan.entries {
             let mut of_entry = Vec::new();
             for &task in &entry.tasks {
                 let found = TaskOutputs::read(plan, task, set, (&kinds, unit))?;
+                check_rows(set, &found.scored, rows)?;
                 if *pairs.get_or_insert(found.pairs) != found.pairs {
                     return Err(other_rows(set, &found.scored.name));
                 }
@@ -144,7 +146,7 @@ impl SetResults {
         let is_shown = |number: &usize| left_out.is_none() || !kinds[*number].is_teacher_forced();
         let shown = (0..shown).filter(is_shown);
         let scores: Vec<MetricResults> =
-            shown.map(|number| MetricResults::of(plan, set, number, &scored)).collect();
+            shown.map(|number| MetricResults::of(plan, number, &scored)).collect();
         let by_row = kinds.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
         let errors: Vec<_> = scored.iter().map(|of_entry| statistics(of_entry, by_row)).collect();
         let shown = ShownRows::read(plan, set, &errors, best(&scores))?;
@@ -178,6 +180,22 @@ fn metrics(plan: &Plan, unit: Unit) -> Result<(usize, Vec<MetricKind>)> {
         );
     }
     Ok((shown, kinds))
+}
+
+/// Each row of the set has been scored.
+fn check_rows(set: &TestSet, scored: &ScoredOutputs, rows: u64) -> Result<()> {
+    if scored.rows() == rows {
+        return Ok(());
+    }
+    let (name, there) = (&scored.name, scored.rows());
+    let message = format!(
+        "{name} must have an output for each of the {} of {}, but there are {there}",
+        counted(rows, "row"),
+        set.name
+    );
+    Err(Error::input(message).at(set.input.display()).hint(
+        "columns `rank` and `ranking` of a test set are taken for those of an n-best list: give them other names",
+    ))
 }
 
 fn other_rows(set: &TestSet, name: &str) -> Error {
@@ -226,16 +244,15 @@ fn statistics(of_entry: &[ScoredOutputs], number: usize) -> Vec<&RowStatistics> 
 
 impl MetricResults {
     /// The scores of the metric of this number, by entry and seed.
-    fn of(plan: &Plan, set: &TestSet, number: usize, scored: &[Vec<ScoredOutputs>]) -> MetricResults {
+    fn of(plan: &Plan, number: usize, scored: &[Vec<ScoredOutputs>]) -> MetricResults {
         let kind = scored[0][0].statistics[number].kind();
-        let name = |entry: usize| format!("{} of {} on {}", kind.name, plan.entries[entry].name, set.name);
         let rows: Vec<Vec<&RowStatistics>> =
             scored.iter().map(|of_entry| statistics(of_entry, number)).collect();
         let score = |(entry, of_entry): (usize, &Vec<ScoredOutputs>)| {
             let values: Vec<f64> =
                 of_entry.iter().map(|scored| scored.whole.values()[number].value).collect();
             let mean = mean(values.iter().copied());
-            let interval = interval(kind, &rows[entry], &name(entry)).unwrap_or([mean; 2]);
+            let interval = interval(kind, &rows[entry]).unwrap_or([mean; 2]);
             let deviation = deviation(&values);
             let seeds = if plan.entries[entry].is_ensemble() { Vec::new() } else { values };
             Score { seeds, mean, deviation, interval, errors: mean_errors(of_entry, kind) }
@@ -243,9 +260,10 @@ impl MetricResults {
         let scores: Vec<Score> = scored.iter().enumerate().map(score).collect();
         let cost = |entry: &usize| kind.cost(scores[*entry].mean);
         let best = (0..scores.len()).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(0);
+        let runs = rows.iter().map(Vec::len).max().unwrap_or_default();
+        let of_best = together(kind, &rows[best], runs);
         let is_worse = |other: &usize| {
-            let names = format!("{} and {}", name(best), name(*other));
-            cost(other) > cost(&best) && p_value(kind, [&rows[best], &rows[*other]], &names) < SIGNIFICANT
+            cost(other) > cost(&best) && p_value(&of_best, &together(kind, &rows[*other], runs)) < SIGNIFICANT
         };
         let better_than = (0..scores.len()).filter(is_worse).collect();
         let signature = scored[0][0].whole.signature(&kind);
@@ -267,20 +285,21 @@ fn mean_errors(of_entry: &[ScoredOutputs], kind: MetricKind) -> Option<[f64; 4]>
 }
 
 /// The bootstrap interval of the mean over seeds; `None` without rows.
-fn interval(kind: MetricKind, seeds: &[&RowStatistics], name: &str) -> Option<[f64; 2]> {
+fn interval(kind: MetricKind, seeds: &[&RowStatistics]) -> Option<[f64; 2]> {
     let together = RowStatistics::mean_of(kind, seeds);
-    let draws = resampled_values(&together, DRAWS, seed_for(0, 0, &format!("interval of {name}")));
+    let draws = resampled_values(&together, DRAWS, seed_for(0, 0, "interval"));
     percentile_interval(&draws, CONFIDENCE)
 }
 
-/// p of two entries by approximate randomization. The one output of an ensemble is swapped with those of all seeds.
-fn p_value(kind: MetricKind, entries: [&[&RowStatistics]; 2], name: &str) -> f64 {
-    let seeds = entries[0].len().max(entries[1].len());
-    let [one, other] = entries.map(|entry| {
-        let as_many: Vec<&RowStatistics> = entry.iter().copied().cycle().take(seeds).collect();
-        RowStatistics::mean_of(kind, &as_many)
-    });
-    approximate_randomization(&one, &other, DRAWS, seed_for(0, 0, &format!("difference of {name}")))
+/// An entry as so many runs: the one output of an ensemble is compared with the outputs of all seeds.
+fn together(kind: MetricKind, entry: &[&RowStatistics], runs: usize) -> RowStatistics {
+    let as_many: Vec<&RowStatistics> = entry.iter().copied().cycle().take(runs).collect();
+    RowStatistics::mean_of(kind, &as_many)
+}
+
+/// p of two entries with as many runs, by approximate randomization.
+fn p_value(one: &RowStatistics, other: &RowStatistics) -> f64 {
+    approximate_randomization(one, other, DRAWS, seed_for(0, 0, "difference"))
 }
 
 /// The standard deviation of a sample; `None` for a single value.
@@ -310,23 +329,21 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_has_the_width_of_the_normal_approximation_and_follows_from_the_name() {
+    fn an_interval_has_the_width_of_the_normal_approximation() {
         let half = rows(&"10".repeat(200));
-        let of = |name: &str| interval(half.kind(), &[&half], name).unwrap();
-        let [low, high] = of("a");
+        let [low, high] = interval(half.kind(), &[&half]).unwrap();
         // 1.96 * sqrt(0.5 * 0.5 / 400) = 0.049
         assert!((low - 0.451).abs() < 0.008 && (high - 0.549).abs() < 0.008, "{low} {high}");
-        assert_eq!(of("a"), [low, high]);
-        assert_eq!(interval(half.kind(), &[&rows("111")], "a"), Some([1.0, 1.0]));
+        assert_eq!(interval(half.kind(), &[&rows("111")]), Some([1.0, 1.0]));
     }
 
     /// The rows differ by 1, 1/2 and 1/2 from the two seeds: of the 8 ways to swap them, 2 differ as much.
     #[test]
     fn an_ensemble_is_compared_with_the_mean_of_several_seeds() {
         let (ensemble, one, other) = (rows("111"), rows("000"), rows("011"));
-        let p = p_value(ensemble.kind(), [&[&ensemble], &[&one, &other]], "a");
+        let of = |entry: &[&RowStatistics]| together(ensemble.kind(), entry, 2);
+        let p = p_value(&of(&[&ensemble]), &of(&[&one, &other]));
         assert!((p - 2.0 / 8.0).abs() < 0.05, "{p}");
-        let same = p_value(ensemble.kind(), [&[&one, &one], &[&one]], "a");
-        assert_eq!(same, 1.0);
+        assert_eq!(p_value(&of(&[&one, &one]), &of(&[&one])), 1.0);
     }
 }
