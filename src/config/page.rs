@@ -56,6 +56,11 @@ pub(crate) fn entries() -> Vec<Entry> {
     entries
 }
 
+/// Whether a key of this name is in no table.
+pub(super) fn is_outside_of_tables(name: &str) -> bool {
+    entries().iter().any(|entry| entry.table.is_empty() && entry.key == name)
+}
+
 /// The keys and tables whose paths end with this name; if there are none, those of the nearest name.
 pub(super) fn ending(name: &str) -> Vec<String> {
     let paths: Vec<String> = entries().iter().map(Entry::path).collect();
@@ -113,6 +118,7 @@ mod tests {
         assert_eq!(of("training.groups.weights"), Some(1));
         assert_eq!(of("decoding.sampling.temperature"), Some(1));
         assert!(entries.len() > 100 && entries.iter().all(|entry| !entry.path().contains(' ')));
+        assert_eq!(["seed", "steps", "data"].map(is_outside_of_tables), [true, false, false]);
     }
 
     #[test]

@@ -114,6 +114,9 @@ impl<'n> Reader<'n> {
 
     /// The keys of that name in other tables; if the file has some of these tables, only those in them.
     fn of_other_tables(&self, key: &str) -> Option<String> {
+        if page::is_outside_of_tables(key) {
+            return Some(format!("did you mean `{key}`, outside of all tables?"));
+        }
         let mut paths = page::ending(key);
         let is_named = |path: &String| {
             let table = path.rsplit_once('.').map_or("", |(table, _)| table);
