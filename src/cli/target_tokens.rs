@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::model_file;
+use crate::checkpoint::model_file::read_header;
 use crate::checkpoint::run::locate_model;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 
 /// The number of the first model that cuts targets into other tokens than the first one, from 0, and a difference between
-/// the two. The models are named as for `decode`.
+/// the two. The models are named as for `decode`. In which order a vocabulary has its tokens makes no difference.
 ///
 /// # Errors
 /// A model cannot be read.
@@ -21,7 +21,7 @@ pub(super) fn first_with_others(models: &[PathBuf]) -> Result<Option<(usize, Str
     }
     let first = target_of(first)?;
     for (number, other) in (1..).zip(others) {
-        if let Some((what, [one, other])) = first.difference(&target_of(other)?) {
+        if let Some((what, [one, other])) = first.difference_in_cuts(&target_of(other)?) {
             return Ok(Some((number, format!("{what} is {one} and {other}"))));
         }
     }
@@ -30,7 +30,6 @@ pub(super) fn first_with_others(models: &[PathBuf]) -> Result<Option<(usize, Str
 
 fn target_of(model: &Path) -> Result<Tokenizer> {
     let path = locate_model(model)?;
-    let (header, _) = model_file::read(&path)?;
-    let tokenizers = Tokenizers::from_json(&header.tokenizers);
+    let tokenizers = Tokenizers::from_json(&read_header(&path)?.tokenizers);
     Ok(tokenizers.map_err(|error| error.at(path.display()))?.target)
 }
