@@ -83,6 +83,11 @@ impl DecodedRow {
         })
     }
 
+    /// Why the row was skipped, as `decode --on-error skip` writes it; `None` if it was not.
+    pub(super) fn error(&self) -> Option<String> {
+        serde_json::from_str(self.field("error")?).ok()?
+    }
+
     /// The output.
     pub(super) fn into_output(self) -> String {
         self.0.text

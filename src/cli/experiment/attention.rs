@@ -85,13 +85,13 @@ fn of_set<'a>(plan: &Plan, set: &'a SetResults) -> Result<Vec<Wanted<'a>>> {
     rows.sort_unstable();
     rows.dedup();
     let wanted = |row: usize| {
-        let source = set.pairs[row][0].as_str();
+        let source = set.source(set.best(), row);
         let sum = sha256_of_parts(&[model.as_bytes(), source.as_bytes()]);
         let title = format!("row {} of {} ({})", row + 1, set.name, plan.runs[run].name);
         Wanted { title, run, source, sum: sum.chars().take(32).collect() }
     };
     let is_drawn = |row: &usize| {
-        let source = &set.pairs[*row][0];
+        let source = set.source(set.best(), *row);
         !source.is_empty() && source.chars().count() <= LONGEST && !source.contains('\0')
     };
     Ok(rows.into_iter().filter(is_drawn).map(wanted).collect())

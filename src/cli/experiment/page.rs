@@ -78,7 +78,7 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
             let _ = writeln!(out, "<p class=\"faint\">{}</p>", escaped(&line));
         }
     }
-    if let Some(line) = table::left_out(set) {
+    for line in table::remarks(set) {
         let _ = writeln!(out, "<p>{}</p>", escaped(&line));
     }
     out.push_str("</section>\n");

@@ -33,15 +33,21 @@ pub(super) struct Results {
 }
 
 /// The scores on a test set.
+#[derive(Default)]
 pub(super) struct SetResults {
     pub name: String,
-    /// Source and reference of each row; several references are in one field, as in the file.
+    /// Source and reference of each row, the source as the first entry reads it; several references are in one field, as in the
+    /// file.
     pub pairs: Vec<[String; 2]>,
+    /// By entry: the sources, if it reads others than the first one.
+    sources: Vec<Option<Vec<String>>>,
     /// By entry and row: the output of the first seed, or of the ensemble.
     pub outputs: Vec<Vec<String>>,
     pub scores: Vec<MetricResults>,
     /// Why metrics over the tokens of references are left out; `None` if they are not.
     pub left_out: Option<String>,
+    /// Which models have no output for some rows, and why.
+    pub skipped: Vec<String>,
     /// By entry and row: the error rate, as the mean over seeds.
     pub row_errors: Vec<Vec<f64>>,
 }
@@ -75,11 +81,15 @@ pub(super) struct Score {
 
 /// The outputs of a task for a test set.
 struct TaskOutputs {
-    pairs: Vec<[String; 2]>,
+    sources: Vec<String>,
+    references: Vec<String>,
     outputs: Vec<String>,
     scored: ScoredOutputs,
     /// References without a score.
     unscored: usize,
+    /// Rows that the models cannot take, and why the first one is such.
+    skipped: usize,
+    why: Option<String>,
 }
 
 impl Results {
@@ -119,36 +129,48 @@ fn tokens_differ(plan: &Plan) -> Result<Option<String>> {
 
 impl SetResults {
     /// Metrics over tokens are left out for a reason, if there is one.
-    fn read(plan: &Plan, set: &TestSet, mut left_out: Option<String>) -> Result<SetResults> {
+    fn read(plan: &Plan, set: &TestSet, left_out: Option<String>) -> Result<SetResults> {
         let (unit, shown, kinds) = metrics(plan)?;
-        let mut pairs: Option<Vec<[String; 2]>> = None;
-        let (mut outputs, mut scored) = (Vec::new(), Vec::new());
+        let mut results = SetResults { name: set.name.clone(), left_out, ..SetResults::default() };
+        let mut scored = Vec::new();
         for entry in &plan.entries {
             let mut of_entry = Vec::new();
             for &task in &entry.tasks {
                 let found = TaskOutputs::read(plan, task, set, (&kinds, unit))?;
-                if *pairs.get_or_insert_with(|| found.pairs.clone()) != found.pairs {
-                    return Err(other_rows(set, &found.scored.name));
-                }
-                left_out = left_out.or_else(|| found.unscored());
-                if of_entry.is_empty() {
-                    outputs.push(found.outputs);
-                }
-                of_entry.push(found.scored);
+                of_entry.push(results.add(set, found, of_entry.is_empty())?);
             }
             scored.push(of_entry);
         }
         let by_row = kinds.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
-        let is_shown = |number: &usize| left_out.is_none() || !kinds[*number].is_teacher_forced();
+        results.row_errors = scored.iter().map(|of_entry| row_values(of_entry, by_row)).collect();
+        let is_shown = |number: &usize| results.left_out.is_none() || !kinds[*number].is_teacher_forced();
         let shown = (0..shown).filter(is_shown);
-        Ok(SetResults {
-            name: set.name.clone(),
-            pairs: pairs.unwrap_or_default(),
-            outputs,
-            scores: shown.map(|number| MetricResults::of(plan, set, number, &scored)).collect(),
-            row_errors: scored.iter().map(|of_entry| row_values(of_entry, by_row)).collect(),
-            left_out,
-        })
+        results.scores = shown.map(|number| MetricResults::of(plan, set, number, &scored)).collect();
+        Ok(results)
+    }
+
+    /// Adds what a task has made; of an entry the texts of the first one are kept. Returns the counts of the metrics.
+    fn add(&mut self, set: &TestSet, found: TaskOutputs, is_first: bool) -> Result<ScoredOutputs> {
+        if self.pairs.is_empty() {
+            self.pairs = found.pairs();
+        }
+        if !found.references.iter().eq(self.pairs.iter().map(|[_, reference]| reference)) {
+            return Err(other_rows(set, &found.scored.name));
+        }
+        self.left_out = self.left_out.take().or_else(|| found.unscored());
+        self.skipped.extend(found.skipped());
+        let TaskOutputs { sources, outputs, scored, .. } = found;
+        if is_first {
+            let is_same = sources.iter().eq(self.pairs.iter().map(|[source, _]| source));
+            self.sources.push(Some(sources).filter(|_| !is_same));
+            self.outputs.push(outputs);
+        }
+        Ok(scored)
+    }
+
+    /// The source of a row as an entry reads it.
+    pub(super) fn source(&self, entry: usize, row: usize) -> &str {
+        self.sources[entry].as_ref().map_or(self.pairs[row][0].as_str(), |sources| sources[row].as_str())
     }
 
     /// The best entry by the first metric.
@@ -188,9 +210,11 @@ fn metrics(plan: &Plan) -> Result<(Unit, usize, Vec<MetricKind>)> {
 }
 
 fn other_rows(set: &TestSet, name: &str) -> Error {
-    let message =
-        format!("all models must have decoded the same rows of {}, but {name} has others", set.name);
-    Error::failure(message).hint("use configs that read the same columns")
+    let message = format!(
+        "all models must have decoded rows of {} with the same references, but {name} has others",
+        set.name
+    );
+    Error::failure(message).hint("use configs that read the same column of targets")
 }
 
 impl TaskOutputs {
@@ -204,19 +228,37 @@ impl TaskOutputs {
             Error::input(format!("the test set {} must have {what}", set.name)).at(set.input.display())
         };
         let mut rows = decoded_rows(plan, task, set)?;
-        let (mut pairs, mut outputs, mut unscored) = (Vec::new(), Vec::new(), 0);
+        let (mut sources, mut references, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut unscored, mut skipped, mut why) = (0, 0, None);
         let mut scored = ScoredOutputs::new(plan.name_of(task), kinds);
         while let Some(row) = rows.next_row()? {
-            let references = row.references().ok_or_else(|| wrong("a reference in each row"))?;
-            pairs.push([row.source().unwrap_or_default(), references.to_owned()]);
+            let of_row = row.references().ok_or_else(|| wrong("a reference in each row"))?;
+            references.push(of_row.to_owned());
+            sources.push(row.source().unwrap_or_default());
             rows.score(&row, unit, &mut scored)?;
+            let error = row.error();
+            skipped += usize::from(error.is_some());
             unscored += usize::from(row.reference_score().is_none());
+            why = why.or(error);
             outputs.push(row.into_output());
         }
-        match pairs.is_empty() {
+        match outputs.is_empty() {
             true => Err(wrong("rows, but it has none")),
-            false => Ok(TaskOutputs { pairs, outputs, scored, unscored }),
+            false => Ok(TaskOutputs { sources, references, outputs, scored, unscored, skipped, why }),
         }
+    }
+
+    /// The source and the reference of each row.
+    fn pairs(&self) -> Vec<[String; 2]> {
+        let both = self.sources.iter().zip(&self.references);
+        both.map(|(source, reference)| [source.clone(), reference.clone()]).collect()
+    }
+
+    /// Says that rows have no output, if some have none.
+    fn skipped(&self) -> Option<String> {
+        let (name, rows) = (&self.scored.name, counted(self.skipped, "row"));
+        let why = self.why.as_deref()?;
+        Some(format!("{name} has no output for {rows} (it counts as empty); the first: {why}"))
     }
 
     /// Says that references have no score, if some have none.
