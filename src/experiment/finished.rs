@@ -111,7 +111,7 @@ fn check_results(run: &RunDirectory, progress: &TrainState, [there, asked]: [&Ex
     });
     let mut list = shown.collect::<Vec<_>>().join("; ");
     if differing.len() > SHOWN {
-        list += &format!("; and {} more", counted(differing.len() - SHOWN, "key"));
+        list += &format!("; and {}", counted(differing.len() - SHOWN, "more key"));
     }
     let of_decoding = match differing.iter().any(|key| is_of(key, "decoding.")) {
         true => {
