@@ -1,11 +1,14 @@
 //! `seqloom experiment`: what is finished is not done again, and the table does not depend on how often it was stopped.
 
+mod records;
+mod sets;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::Command;
 use std::time::SystemTime;
 
-use crate::support::run::{Finished, Scene, numbers, objects, wait_until};
+use crate::support::run::{Finished, Scene, binary, listened_to, numbers, objects, wait_until};
 
 /// Three configs, two of which extend the first.
 fn scene() -> Scene {
@@ -91,7 +94,9 @@ fn an_experiment_that_was_killed_ends_with_the_same_table() {
     check_files(&scene);
     // What was decoded greedily must not pass for the outputs of a beam.
     let wide = [&asked("killed")[..], &["--set", "decoding.beam=3"]].concat();
-    scene.seqloom(&wide).refused_naming(2, &["is finished", "other values of decoding.beam"]);
+    scene
+        .seqloom(&wide)
+        .refused_naming(2, &["`decoding.beam` was 1, and is 3 here", "`seqloom evaluate RUN"]);
 }
 
 /// The table and the page of `whole`.
@@ -128,7 +133,8 @@ fn models_of_several_seeds_decode_together_and_are_compared() {
     asked.extend(["--ensemble", "all"]);
     scene.seqloom(&asked).succeeded();
     let decode = ["decode", "out/runs/copy-seed1", "--with", "out/runs/copy-seed2", "--input", "valid.csv"];
-    scene.seqloom(&[&decode[..], &["--score-references", "--output", "together.jsonl"]].concat()).succeeded();
+    let to = ["--score-references", "--on-error", "skip", "--output", "together.jsonl"];
+    scene.seqloom(&[&decode[..], &to].concat()).succeeded();
     let together = scene.text("together.jsonl");
     assert_eq!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), together);
 
@@ -188,7 +194,7 @@ fn an_ensemble_of_some_has_the_seeds_with_the_best_validations() {
     assert!(scene.text("out/index.html").contains(&line));
     let [first, second] = [one, other].map(|seed| format!("out/runs/copy-seed{seed}"));
     let decode = ["decode", &first, "--with", &second, "--input", "valid.csv", "--output", "together.jsonl"];
-    scene.seqloom(&[&decode[..], &["--score-references"]].concat()).succeeded();
+    scene.seqloom(&[&decode[..], &["--score-references", "--on-error", "skip"]].concat()).succeeded();
     assert_eq!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), scene.text("together.jsonl"));
 }
 
@@ -278,11 +284,15 @@ fn an_interrupt_ends_the_trainings_with_the_experiment() {
 #[test]
 fn shares_of_the_runs_give_one_table() {
     let scene = scene();
-    let share = |share: &'static str| {
-        let mut arguments = arguments(&["slow.toml"], "1,2", "shared");
-        arguments.extend(["--shard", share, "--ensemble", "all"]);
-        scene.seqloom(&arguments).succeeded()
+    let asked = [&arguments(&["slow.toml"], "1,2", "shared")[..], &["--ensemble", "all"]].concat();
+    let share = |share: &'static str| scene.seqloom(&[&asked[..], &["--shard", share]].concat()).succeeded();
+    // Ranks that share nothing need no address.
+    let as_second_rank = |more: &[&str]| {
+        let mut command = binary(&scene.path(""));
+        command.env("RANK", "1").env("WORLD_SIZE", "2").args(&asked).args(more);
+        Finished::of(listened_to(&mut command))
     };
+    as_second_rank(&[]).refused_naming(2, &["this is rank 1 of 2, by RANK and WORLD_SIZE", "--shard auto"]);
     let first = share("1/2");
     assert!(first.stderr.contains("1 run of 2 left to other jobs"), "{}", first.stderr);
     assert!(first.stdout.is_empty() && !scene.path("shared/runs/slow-seed2").exists());
@@ -290,7 +300,7 @@ fn shares_of_the_runs_give_one_table() {
     scene.write("shared/outputs/slow-ensemble2/lock", "");
     let lock = File::open(scene.path("shared/outputs/slow-ensemble2/lock")).unwrap();
     lock.lock().unwrap();
-    let second = share("2/2");
+    let second = as_second_rank(&["--shard", "auto"]).succeeded();
     assert!(second.stderr.contains("1 ensemble of 1 left to other jobs"), "{}", second.stderr);
     assert!(second.stdout.is_empty() && !scene.path("shared/table.txt").exists());
     drop(lock);
@@ -306,8 +316,11 @@ fn a_run_that_fails_does_not_keep_the_others_from_ending() {
     scene.write("broken.toml", "extends = \"copy.toml\"\nname = \"broken\"\n[data]\ntrain = \"no.csv\"\n");
     let finished = scene.seqloom(&arguments(&["broken.toml", "copy.toml"], "1", "some"));
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{}", finished.stderr);
-    let list = "error: 1 of 2 runs failed:\n  broken-seed1: training broken-seed1 failed (exit status: 2)\n";
-    assert!(finished.stderr.contains(list), "{}", finished.stderr);
+    let list = "error: 1 of 2 runs failed:\n  broken-seed1: training broken-seed1 failed (exit status: 2), see \
+                some/logs/broken-seed1.log\n    error: cannot read no.csv: no such file or directory (looked for in ";
+    for part in [list, "\n    hint: relative paths start at the folder where seqloom is called\nhint: "] {
+        assert!(finished.stderr.contains(part), "{part}: {}", finished.stderr);
+    }
     assert!(scene.text("some/logs/broken-seed1.log").contains("no.csv"));
     assert!(scene.path("some/outputs/copy-seed1/valid.jsonl").exists());
 }

@@ -115,9 +115,21 @@ pub(super) fn remove_if_there(path: &Path) -> Result<()> {
 /// # Errors
 /// It cannot be written or locked.
 pub(crate) fn try_lock(path: &Path) -> Result<Option<File>> {
+    locked(path, File::try_lock)
+}
+
+/// The same for a lock that several processes may hold together. `None` while another one holds it alone.
+///
+/// # Errors
+/// It cannot be written or locked.
+pub(crate) fn try_lock_shared(path: &Path) -> Result<Option<File>> {
+    locked(path, File::try_lock_shared)
+}
+
+fn locked(path: &Path, lock: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<File>> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
     let file = file.map_err(|error| Error::file("write", path, &error))?;
-    match file.try_lock() {
+    match lock(&file) {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(Error::file("lock", path, &error)),

@@ -85,12 +85,31 @@ pub fn read(path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     parse(&read_within(path, u64::MAX)?, path)
 }
 
+/// Reads the header of a model file alone: neither its weights, nor whether they match the checksum.
+///
+/// # Errors
+/// A missing or truncated file, one of a newer format, or no seqloom model.
+pub(crate) fn read_header(path: &Path) -> Result<ModelHeader> {
+    header_of(tensors::read_metadata(path)?, path)
+}
+
 /// Parses a model file's bytes; `path` is for error messages.
 ///
 /// # Errors
 /// The bytes are truncated, changed, of a newer format, or no seqloom model.
 pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     let (weights, metadata) = tensors::from_bytes(bytes, path)?;
+    let header = header_of(metadata, path)?;
+    if !is_sound(&header.sha256, bytes) {
+        let place = path.display();
+        return Err(Error::failure(format!("{place} is damaged: its content does not match its checksum"))
+            .hint("use another checkpoint of the run, or copy the file again"));
+    }
+    Ok((header, weights))
+}
+
+/// The header in a file's metadata.
+fn header_of(metadata: Option<String>, path: &Path) -> Result<ModelHeader> {
     let place = path.display();
     let Some(metadata) = metadata else {
         return Err(Error::input(format!("{place} is a safetensors file, but seqloom did not write it")));
@@ -105,10 +124,29 @@ pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTens
             Error::input(message).hint(format!("it was written by seqloom {}", header["seqloom_version"]))
         );
     }
-    let header: ModelHeader = serde_json::from_value(header).map_err(unreadable)?;
-    if !is_sound(&header.sha256, bytes) {
-        return Err(Error::failure(format!("{place} is damaged: its content does not match its checksum"))
-            .hint("use another checkpoint of the run, or copy the file again"));
+    serde_json::from_value(header).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tch::Tensor;
+
+    use super::*;
+
+    #[test]
+    fn the_header_is_read_without_the_weights_and_a_cut_file_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let weights = [("a".to_owned(), Tensor::from_slice(&[1.0f32, 2.0]))];
+        let bytes = ModelHeader::new(json!({ "name": "x" }), json!({}), 7).to_bytes(&weights).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        let header = read_header(&path).unwrap();
+        assert_eq!((header.step, &header), (7, &read(&path).unwrap().0));
+        for end in [0, 4, 100, bytes.len() - 1] {
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            let message = read_header(&path).unwrap_err().message().to_owned();
+            assert!(message.contains("model.safetensors is damaged or not a model file: "), "{message}");
+        }
     }
-    Ok((header, weights))
 }

@@ -4,9 +4,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
@@ -15,6 +18,24 @@ use crate::model::params::Params;
 
 /// The only metadata key: the order of several would differ from run to run.
 const METADATA_KEY: &str = "seqloom";
+
+/// The most bytes of a header, as the format has it.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// The header of a safetensors file.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: HashMap<String, String>,
+    #[serde(flatten)]
+    tensors: HashMap<String, Extent>,
+}
+
+/// Where a tensor is, in bytes behind the header: its start and its end.
+#[derive(Deserialize)]
+struct Extent {
+    data_offsets: [u64; 2],
+}
 
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
@@ -57,10 +78,7 @@ pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Opt
         return Err(Error::input(format!("{} is not a model file", path.display()))
             .hint("name a run directory, a checkpoint folder or a model.safetensors"));
     }
-    let damaged = |reason: String| {
-        Error::failure(format!("{} is damaged or not a model file: {reason}", path.display()))
-            .hint("a copy may be incomplete; use another checkpoint of the run")
-    };
+    let damaged = |reason: String| damaged_file(path, &reason);
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
     let metadata = header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY).cloned());
@@ -76,6 +94,38 @@ pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Opt
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     Ok((tensors, metadata))
+}
+
+/// The metadata text of a safetensors file, of which only the header is read.
+///
+/// # Errors
+/// A missing file; one whose header cannot be read, or that does not end where its last tensor does.
+pub(crate) fn read_metadata(path: &Path) -> Result<Option<String>> {
+    let failed = |error: std::io::Error| Error::file("read", path, &error);
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let damaged = |reason: &str| damaged_file(path, reason);
+    let cut = |_| damaged("it ends within its header");
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(cut)?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER.min(size) {
+        return Err(damaged("it ends within its header"));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(cut)?;
+    let Header { mut metadata, tensors } =
+        serde_json::from_slice(&header).map_err(|error| damaged(&error.to_string()))?;
+    let end = tensors.values().map(|tensor| tensor.data_offsets[1]).max().unwrap_or(0);
+    match end.checked_add(8 + length) == Some(size) {
+        true => Ok(metadata.remove(METADATA_KEY)),
+        false => Err(damaged("its length is not that of its tensors")),
+    }
+}
+
+fn damaged_file(path: &Path, reason: &str) -> Error {
+    Error::failure(format!("{} is damaged or not a model file: {reason}", path.display()))
+        .hint("a copy may be incomplete; use another checkpoint of the run")
 }
 
 /// SHA-256 of a file's bytes, as hexadecimal.

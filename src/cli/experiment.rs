@@ -13,21 +13,25 @@ mod plan;
 mod results;
 mod shown_rows;
 mod table;
+mod test_sets;
+mod training;
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 pub(super) use self::children::end_with_parent;
 use self::children::run_all;
-use self::outputs::{is_done, is_trained, next_step};
+use self::outputs::{is_done, next_step};
 use self::plan::{EnsembleSize, NamedFile, Plan, Task};
 use self::results::Results;
+use self::training::{check_runs, report_unrecorded};
 use super::headings::{CONFIG, INPUT, RUN};
 use super::shard::Shard;
-use crate::checkpoint::files::write_output;
+use crate::checkpoint::files::{try_lock, try_lock_shared, write_output};
 use crate::console::status;
-use crate::distributed::launch::Launch;
+use crate::distributed::launch::Rank;
 use crate::error::{Error, Result, counted};
 use crate::runtime::StopFlag;
 
@@ -76,16 +80,13 @@ pub(crate) struct ExperimentArgs {
 
 /// Does what is left to do, and compares the models; returns the exit code.
 pub(crate) fn run(args: &ExperimentArgs) -> Result<u8> {
-    if args.shard.is_none()
-        && let Some(Launch { rank, ranks, by, .. }) = Launch::from_environment()?
-    {
-        let message =
-            format!("an experiment must have one process, but this is rank {rank} of {ranks}, by {by}");
-        return Err(Error::input(message).hint("--shard auto gives each rank its share of the runs"));
-    }
+    check_ranks(args)?;
     let plan = Plan::new(args)?;
     // Before hours of training, not after them.
-    (0..plan.runs.len()).try_for_each(|run| is_trained(&plan, run).map(|_| ()))?;
+    test_sets::check(&plan)?;
+    let _lock = lock(&plan.place, args.shard.is_some())?;
+    check_runs(&plan)?;
+    report_unrecorded(&plan)?;
     let stop = StopFlag::on_signals(plan.runs[0].experiment.runtime.on_usr1)?;
     let is_own = |run: &usize| args.shard.is_none_or(|shard| shard.has(*run as u64 + 1));
     let (own, others): (Vec<usize>, Vec<usize>) = (0..plan.runs.len()).partition(is_own);
@@ -100,6 +101,30 @@ pub(crate) fn run(args: &ExperimentArgs) -> Result<u8> {
         return Ok(0);
     }
     compare(&plan, &stop, jobs)
+}
+
+/// Refuses a process for each rank.
+fn check_ranks(args: &ExperimentArgs) -> Result<()> {
+    if args.shard.is_none()
+        && let Some(Rank { rank, ranks, by }) = Rank::from_environment()?
+    {
+        let message =
+            format!("an experiment must have one process, but this is rank {rank} of {ranks}, by {by}");
+        return Err(Error::input(message).hint("--shard auto gives each rank its share of the runs"));
+    }
+    Ok(())
+}
+
+/// Locks the folder of the experiment while the value exists. Jobs with --shard hold the lock together.
+fn lock(place: &Path, is_shared: bool) -> Result<File> {
+    fs::create_dir_all(place).map_err(|error| Error::file("make", place, &error))?;
+    let path = place.join("lock");
+    let lock = if is_shared { try_lock_shared(&path) } else { try_lock(&path) };
+    lock?.ok_or_else(|| {
+        let message = format!("another `seqloom experiment` is at work in {}", place.display());
+        Error::input(message)
+            .hint("wait until it ends, or name another folder with --out; jobs with --shard share a folder")
+    })
 }
 
 /// Does the own tasks. False if some of those that other jobs may be doing, of so many in all, are not done.
@@ -130,6 +155,8 @@ fn complete(
 
 /// Writes and prints the table, and writes the page.
 fn compare(plan: &Plan, stop: &StopFlag, jobs: usize) -> Result<u8> {
+    // Files may have changed since the first run was trained.
+    check_runs(plan)?;
     let results = Results::read(plan)?;
     let pictures = stop.whole(|| attention::draw(plan, &results, jobs, stop))?;
     let text = table::text(plan, &results);
@@ -147,11 +174,13 @@ fn compare(plan: &Plan, stop: &StopFlag, jobs: usize) -> Result<u8> {
 
 /// The error that lists the tasks that failed.
 fn report(plan: &Plan, own: &[Task], failed: &[(usize, String)]) -> Error {
-    let line = |(number, why): &(usize, String)| format!("\n  {}: {why}", plan.name_of(own[*number]));
+    let line = |(number, why): &(usize, String)| {
+        format!("\n  {}: {}", plan.name_of(own[*number]), why.replace('\n', "\n    "))
+    };
     let list: String = failed.iter().map(line).collect();
     let tasks = counted(own.len(), own.first().map_or("task", |task| kind(*task)));
     let message = format!("{} of {tasks} failed:{list}", failed.len());
-    Error::failure(message).hint(format!("{} has their messages", plan.place.join("logs").display()))
+    Error::failure(message).hint("once it is mended, the same command continues")
 }
 
 fn kind(task: Task) -> &'static str {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::output::OutputFormat;
 use crate::checkpoint::files::{SMALL, read_within};
-use crate::distributed::launch::Launch;
+use crate::distributed::launch::Rank;
 use crate::error::{Error, Result};
 
 /// Every n-th row from the i-th: the share of job i of n.
@@ -26,8 +26,8 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> std::result::Result<Shard, String> {
         if text == "auto" {
-            let launch = Launch::from_environment().map_err(|error| error.message().to_owned())?;
-            let rank = launch.map_or((0, 1), |launch| (launch.rank as u64, launch.ranks as u64));
+            let rank = Rank::from_environment().map_err(|error| error.message().to_owned())?;
+            let rank = rank.map_or((0, 1), |Rank { rank, ranks, .. }| (rank as u64, ranks as u64));
             return of_job(&|name| std::env::var(name).ok(), rank);
         }
         let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));

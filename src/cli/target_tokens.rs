@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::model_file;
+use crate::checkpoint::model_file::read_header;
 use crate::checkpoint::run::locate_model;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
@@ -12,13 +12,13 @@ use crate::metrics::Unit;
 use crate::training::validation::unit_of;
 
 /// The number of the first model that cuts targets into other tokens than the first one, from 0, and a difference between
-/// the two. The models are named as for `decode`.
+/// the two. The models are named as for `decode`. In which order a vocabulary has its tokens makes no difference.
 ///
 /// # Errors
 /// A model cannot be read.
 pub(super) fn first_with_others(models: &[PathBuf]) -> Result<Option<(usize, String)>> {
     first_that_differs(models, |first, other| {
-        first.difference(other).map(|(what, [one, other])| format!("{what} is {one} and {other}"))
+        first.difference_in_cuts(other).map(|(what, [one, other])| format!("{what} is {one} and {other}"))
     })
 }
 
@@ -58,7 +58,6 @@ fn first_that_differs<T>(
 /// The model cannot be read.
 pub(super) fn target_of(model: &Path) -> Result<Tokenizer> {
     let path = locate_model(model)?;
-    let (header, _) = model_file::read(&path)?;
-    let tokenizers = Tokenizers::from_json(&header.tokenizers);
+    let tokenizers = Tokenizers::from_json(&read_header(&path)?.tokenizers);
     Ok(tokenizers.map_err(|error| error.at(path.display()))?.target)
 }

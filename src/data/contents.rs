@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::audio::cache::content_hash;
+use super::audio::is_sound;
 use super::partial_file::write_whole;
 use super::readers::Format;
 use super::token_store::hexadecimal;
@@ -76,6 +79,49 @@ pub(crate) fn contents(files: &Files, folder: &Path) -> Result<Value> {
     Ok(files.0.iter().map(of_file).collect())
 }
 
+/// What files contain, for a process that asks more than once.
+#[derive(Debug, Default)]
+pub(crate) struct ContentHashes(Mutex<BTreeMap<PathBuf, Hashed>>);
+
+impl ContentHashes {
+    /// SHA-256 of what a file contains, in hexadecimal; of a folder that of its files, where a recording counts by its name and
+    /// its size. What is neither, such as a pipe, has its name.
+    ///
+    /// # Errors
+    /// It cannot be read, or changes while it is.
+    pub(crate) fn of(&self, path: &Path) -> Result<String> {
+        let there = std::fs::metadata(path).map_err(|error| Error::file("read", path, &error))?;
+        if there.is_dir() {
+            return self.of_folder(path);
+        }
+        if !there.is_file() {
+            return Ok(path.display().to_string());
+        }
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let hashed = hash(path, known.as_ref())?;
+        let sha256 = hashed.sha256.clone();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), hashed);
+        Ok(sha256)
+    }
+
+    fn of_folder(&self, folder: &Path) -> Result<String> {
+        let failed = |error| Error::file("read", folder, &error);
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if !path.is_file() {
+                continue;
+            }
+            let content = match is_sound(&path) {
+                true => Stamp::of(&path)?.size.to_string(),
+                false => self.of(&path)?,
+            };
+            files.insert(path.display().to_string(), content);
+        }
+        Ok(hexadecimal(Sha256::digest(json!(files).to_string())))
+    }
+}
+
 fn hash(path: &Path, known: Option<&Hashed>) -> Result<Hashed> {
     let stamp = Stamp::of(path)?;
     if let Some(known) = known.filter(|known| known.stamp == stamp) {
@@ -87,5 +133,33 @@ fn hash(path: &Path, known: Option<&Hashed>) -> Result<Hashed> {
         false => {
             Err(Error::input("a file must not change while it is read, but this one does").at(path.display()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_file_and_of_a_folder_follows_their_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let hashes = ContentHashes::default();
+        let both =
+            || [folder.path().to_owned(), folder.path().join("a.txt")].map(|it| hashes.of(&it).unwrap());
+        write("a.txt", "one");
+        write("a.wav", "1234");
+        let first = both();
+        assert_eq!(first[1], hexadecimal(Sha256::digest("one")));
+        assert_eq!(both(), first);
+        write("a.txt", "three");
+        let second = both();
+        assert!(second[0] != first[0] && second[1] != first[1]);
+        write("a.txt", "one");
+        write("a.wav", "4321");
+        assert_eq!(both(), first);
+        write("a.wav", "12345");
+        assert_ne!(both()[0], first[0]);
+        assert!(hashes.of(&folder.path().join("none")).is_err());
     }
 }

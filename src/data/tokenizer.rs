@@ -357,6 +357,24 @@ impl Tokenizer {
         }
         extend::difference_of_settings([self, other].map(|one| one.scheme.settings()))
     }
+
+    /// The first difference in how texts are cut, as of [`Tokenizer::difference`]: tokens may have other ids. Without one, both
+    /// give the same tokens for every text.
+    pub(crate) fn difference_in_cuts(&self, other: &Tokenizer) -> Option<(String, [String; 2])> {
+        let difference = self.difference(other)?;
+        let has_same_rules = self.kind() == other.kind() && self.form == other.form;
+        // The scores of Unigram are in the order of its tokens.
+        if !has_same_rules || self.parts.is_some() || self.kind() == "unigram" {
+            return Some(difference);
+        }
+        let [mut one, mut two] = [self, other].map(|tokenizer| tokenizer.vocabulary().tokens().to_vec());
+        one.sort_unstable();
+        two.sort_unstable();
+        match one == two {
+            true => extend::difference_of_settings([self, other].map(|one| one.scheme.settings())),
+            false => Some(difference),
+        }
+    }
 }
 
 /// `<unk>` in an output.

@@ -6,7 +6,56 @@
 
 use crate::error::{Error, Result};
 
-/// A process among those that a launcher has started together.
+/// The place of a process among those that a launcher has started together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rank {
+    /// From 0.
+    pub rank: usize,
+    /// Their number, at least 2.
+    pub ranks: usize,
+    /// The launcher's name, for messages.
+    pub by: &'static str,
+}
+
+impl Rank {
+    /// What the environment of this process says, for work that is shared without a word between ranks: no address is needed.
+    /// `None` if it is alone.
+    ///
+    /// # Errors
+    /// Numbers out of range.
+    pub(crate) fn from_environment() -> Result<Option<Rank>> {
+        Rank::from(&environment)
+    }
+
+    fn from(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Rank>> {
+        let pair = |[rank, ranks]: [&'static str; 2]| -> Result<Option<(usize, usize)>> {
+            match (number(variable, rank)?, number(variable, ranks)?) {
+                (Some(at), Some(count)) if at >= count => {
+                    Err(Error::input(format!("{rank} must be below {ranks} = {count}, but it is {at}")))
+                }
+                (Some(at), Some(count)) => Ok(Some((at, count))),
+                _ => Ok(None),
+            }
+        };
+        // The innermost launcher first: mpirun starts its own daemons with srun.
+        let is_torchrun = variable("TORCHELASTIC_RUN_ID").is_some();
+        let torchrun = if is_torchrun { "torchrun" } else { "RANK and WORLD_SIZE" };
+        let [by_hand, open_mpi, pmi, slurm] = RANK_VARIABLES.map(pair);
+        let (slurm, pmi) = (slurm?, pmi?);
+        // srun sets PMI's variables as well.
+        let pmi = pmi.filter(|_| pmi != slurm).map(|found| ("mpiexec", found));
+        let all = [
+            by_hand?.map(|found| (torchrun, found)),
+            open_mpi?.map(|found| ("mpirun", found)),
+            pmi,
+            slurm.map(|found| ("srun", found)),
+        ];
+        let found = all.into_iter().flatten().next().filter(|(_, (_, ranks))| *ranks > 1);
+        Ok(found.map(|(by, (rank, ranks))| Rank { rank, ranks, by }))
+    }
+}
+
+/// A process among those that a launcher has started together, and where they meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Launch {
     /// From 0.
@@ -41,11 +90,11 @@ impl Launch {
     /// # Errors
     /// Numbers out of range; an address that is missing.
     pub(crate) fn from_environment() -> Result<Option<Launch>> {
-        Launch::from(&|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
+        Launch::from(&environment)
     }
 
     fn from(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Launch>> {
-        let Some((by, rank, ranks)) = place(variable)? else { return Ok(None) };
+        let Some(Rank { rank, ranks, by }) = Rank::from(variable)? else { return Ok(None) };
         let session = session(variable);
         let port = match number(variable, "MASTER_PORT")? {
             Some(port) => u16::try_from(port).ok().filter(|port| *port > 0).ok_or_else(|| {
@@ -65,31 +114,8 @@ impl Launch {
     }
 }
 
-/// Who launched this process, its rank and their number; `None` if it is alone.
-fn place(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<(&'static str, usize, usize)>> {
-    let pair = |[rank, ranks]: [&'static str; 2]| -> Result<Option<(usize, usize)>> {
-        match (number(variable, rank)?, number(variable, ranks)?) {
-            (Some(at), Some(count)) if at >= count => {
-                Err(Error::input(format!("{rank} must be below {ranks} = {count}, but it is {at}")))
-            }
-            (Some(at), Some(count)) => Ok(Some((at, count))),
-            _ => Ok(None),
-        }
-    };
-    // The innermost launcher first: mpirun starts its own daemons with srun.
-    let torchrun = if variable("TORCHELASTIC_RUN_ID").is_some() { "torchrun" } else { "RANK and WORLD_SIZE" };
-    let [by_hand, open_mpi, pmi, slurm] = RANK_VARIABLES.map(pair);
-    let (slurm, pmi) = (slurm?, pmi?);
-    // srun sets PMI's variables as well.
-    let pmi = pmi.filter(|_| pmi != slurm).map(|found| ("mpiexec", found));
-    let all = [
-        by_hand?.map(|found| (torchrun, found)),
-        open_mpi?.map(|found| ("mpirun", found)),
-        pmi,
-        slurm.map(|found| ("srun", found)),
-    ];
-    let found = all.into_iter().flatten().next().filter(|(_, (_, ranks))| *ranks > 1);
-    Ok(found.map(|(by, (rank, ranks))| (by, rank, ranks)))
+fn environment(name: &str) -> Option<String> {
+    Some(std::env::var_os(name)?.to_string_lossy().into_owned())
 }
 
 fn number(variable: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<Option<usize>> {
@@ -222,6 +248,10 @@ mod tests {
         assert_eq!(message(&text), "the environment variable RANK must be a number, but it is `x`");
         let nowhere = [("RANK", "0"), ("WORLD_SIZE", "2")];
         assert_eq!(message(&nowhere), "2 ranks need the address of rank 0, but MASTER_ADDR is not set");
+        // Which are two all the same.
+        let find = |name: &str| Some(nowhere.iter().find(|(known, _)| *known == name)?.1.to_owned());
+        let rank = Rank { rank: 0, ranks: 2, by: "RANK and WORLD_SIZE" };
+        assert_eq!(Rank::from(&find).unwrap(), Some(rank));
         let port = [("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "h"), ("MASTER_PORT", "70000")];
         assert_eq!(message(&port), "MASTER_PORT must be from 1 to 65535, but it is 70000");
     }

@@ -83,7 +83,7 @@ fn introduce(
 
 /// Notes about schedules that do not work as expected.
 fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
-    if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
+    if config.epochs > 0 && config.decays_until_steps() {
         recorder.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");
     }
     let (warmup, steps) = (config.warmup(), config.steps);

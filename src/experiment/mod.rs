@@ -6,6 +6,7 @@
 
 pub(crate) mod average;
 mod checkpointer;
+mod finished;
 mod init_from;
 mod introduction;
 mod preparations;
@@ -21,13 +22,14 @@ use std::time::Duration;
 
 use self::average::{chosen, mean_of};
 use self::checkpointer::Checkpoints;
+use self::finished::is_complete;
+#[cfg(feature = "cli")]
+pub(crate) use self::finished::{RunStage, best_cost, stage};
 use self::init_from::{InitialModel, check_origin};
 use self::introduction::{Introduction, conclude};
 use self::preparations::Preparations;
 use self::ranks::{check_data, check_start};
 use self::resume::{SavedRun, claim};
-#[cfg(feature = "cli")]
-pub(crate) use self::resume::{best_cost, is_finished};
 use self::test_set::TestSet;
 use crate::checkpoint::run::{FEATURES, Lock, Origin, PREPARED, RunDirectory};
 use crate::checkpoint::tensors::load_into;
@@ -122,7 +124,7 @@ fn train_as_rank(
     let (lock, saved) = group.agree(claimed)?;
     let saved = SavedRun::shared(saved, &run, group)?;
     if let Some(saved) = &saved
-        && group.lead(|| Ok(saved.is_complete(experiment, &run)))?
+        && group.lead(|| Ok(is_complete(&saved.progress, experiment, &run)))?
     {
         if group.leads() {
             let (folder, steps) = (options.folder.display(), counted(saved.progress.step, "step"));

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::retention::{parse_progress, progress};
-use super::test_set::is_scored;
-use crate::checkpoint::files::read_within;
+use super::retention::parse_progress;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors, load_into};
@@ -99,42 +97,6 @@ impl SavedRun {
         DATA_FILES.into_iter().filter(is_other).collect()
     }
 
-    /// Checks that a finished run has the results of the config: what may change while it is trained has no effect on it any
-    /// more.
-    fn check_results(&self, run: &RunDirectory) -> Result<()> {
-        let differing: Vec<&str> = (self.differing.iter().map(String::as_str))
-            .filter(|key| is_of(key, "decoding.") || DATA_FILES.iter().any(|name| is_of(key, name)))
-            .collect();
-        if differing.is_empty() {
-            return Ok(());
-        }
-        let place = run.path().display();
-        let message =
-            format!("the run in {place} is finished, and had other values of {}", differing.join(", "));
-        Err(Error::input(message).hint(
-            "name another folder with --out; `seqloom evaluate RUN... --set decoding.KEY=VALUE` compares finished runs with other \
-             settings of decoding",
-        ))
-    }
-
-    /// Whether nothing is left to do, not even a validation or an average.
-    pub(crate) fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
-        let (config, there) = (&experiment.training, &self.progress);
-        let ended = there.stop_reason(config).is_some();
-        // The last validation comes after its checkpoint. If its row is missing, a kill came between the two.
-        let metrics = read_within(&run.file("metrics.csv"), u64::MAX).unwrap_or_default();
-        let behind = metrics.get(there.metrics_bytes as usize..).unwrap_or_default();
-        let row = String::from_utf8_lossy(behind);
-        let is_row = row.starts_with(&format!("{},{},valid,", there.step, there.epoch))
-            && row.ends_with('\n')
-            && row.lines().count() == 1;
-        let validated = there.step.is_multiple_of(config.validate_every) || is_row;
-        // Checked last, since it reads a whole model file.
-        let tested = experiment.data.test.is_none() || is_scored(run, there.step);
-        let averaged = || model_file::read(&run.average()).is_ok_and(|(header, _)| header.step == there.step);
-        ended && validated && tested && !there.validation_due && (config.average == 0 || averaged())
-    }
-
     /// A hint how to continue a run that has ended.
     pub(crate) fn how_to_continue(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
@@ -195,28 +157,6 @@ pub(crate) fn check_free(run: &RunDirectory, experiment: &Experiment) -> Result<
     held(run, experiment, false, &mut Recorders::default()).map(|_| ())
 }
 
-/// Whether the directory has the run of this experiment, and nothing is left to do.
-///
-/// # Errors
-/// The directory has something else, or a run that cannot be read; the finished run decodes otherwise than this config
-/// says, or was trained on other files.
-pub(crate) fn is_finished(run: &RunDirectory, experiment: &Experiment) -> Result<bool> {
-    check_place(run)?;
-    match held(run, experiment, true, &mut Recorders::default())? {
-        Some(saved) if saved.is_complete(experiment, run) => saved.check_results(run).map(|()| true),
-        _ => Ok(false),
-    }
-}
-
-/// The best validation of a run, as the cost by `training.best_by`: lower is better. `None` if none has a score.
-///
-/// # Errors
-/// The run's latest checkpoint cannot be read.
-pub(crate) fn best_cost(run: &RunDirectory) -> Result<Option<f64>> {
-    let latest = run.latest()?.map(|step| progress(run, step)).transpose()?;
-    Ok(latest.and_then(|state| state.best_of_all()).map(|best| best.cost))
-}
-
 /// The checkpoint to resume from, if the directory has this experiment.
 fn held(
     run: &RunDirectory,
@@ -249,12 +189,12 @@ fn held(
 }
 
 /// Whether a key has this name, or is in the table of this name, which may end with a dot.
-fn is_of(key: &str, name: &str) -> bool {
+pub(super) fn is_of(key: &str, name: &str) -> bool {
     key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || name.ends_with('.') || rest.starts_with('.'))
 }
 
 /// The folder must be new, empty, or that of a run.
-fn check_place(run: &RunDirectory) -> Result<()> {
+pub(super) fn check_place(run: &RunDirectory) -> Result<()> {
     let place = run.path().display();
     let message = match (run.path().is_file(), run.holds_something_else()) {
         (true, _) => format!("a run needs a folder, but {place} is a file"),
@@ -266,10 +206,9 @@ fn check_place(run: &RunDirectory) -> Result<()> {
 
 /// Notes on changed keys that affect training.
 fn notes<'a>(config: &TrainingConfig, differing: &'a [String]) -> impl Iterator<Item = &'static str> + 'a {
-    let falls = config.linear.is_some() || config.cosine.is_some();
     let notes = [
         (
-            falls,
+            config.decays_until_steps(),
             &["training.steps"][..],
             "note: the learning rate decays until `training.steps`, so the new value changes it from here on",
         ),

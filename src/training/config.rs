@@ -210,6 +210,11 @@ impl TrainingConfig {
         warmups.chain(self.plateau.iter().map(|schedule| schedule.warmup)).max().unwrap_or(0)
     }
 
+    /// Whether the learning rate of a step depends on `steps`.
+    pub(crate) fn decays_until_steps(&self) -> bool {
+        self.linear.is_some() || self.cosine.is_some()
+    }
+
     /// Whether a checkpoint is due at that step.
     pub(crate) fn saves_at(&self, step: u64) -> bool {
         [self.checkpoint_every, self.validate_every].iter().any(|&every| step.is_multiple_of(every))

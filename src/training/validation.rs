@@ -248,7 +248,7 @@ mod tests {
             let tokens = target.encode(output).ids;
             let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
             let [shown, deciding] = ["exact_match", by].map(|name| MetricSet::new(MetricKind::named(name)));
-            let (found, _) = compared(&target, (shown, deciding), [(pair, &[][..], &one)].into_iter());
+            let (found, _) = compared(&target, (shown, deciding), [(pair, &one)].into_iter());
             (found.metrics[0].value, found.deciding)
         };
         let mut pair = Pair { target: "cafe\u{301} ".to_owned(), ..Pair::default() };

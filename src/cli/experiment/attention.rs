@@ -86,13 +86,13 @@ fn of_set<'a>(plan: &Plan, set: &'a SetResults) -> Result<Vec<Wanted<'a>>> {
     let rows: BTreeSet<usize> =
         [&shown.samples, &shown.worst].into_iter().flat_map(|rows| rows.iter().take(ROWS)).copied().collect();
     let wanted = |row: usize| {
-        let source = shown.texts[&row].source.as_str();
+        let source = shown.texts[&row].sources[set.best()].as_str();
         let sum = sha256_of_parts(&[model.as_bytes(), source.as_bytes()]);
         let title = format!("row {} of {} ({})", row + 1, set.name, plan.runs[run].name);
         Wanted { title, run, source, sum: sum.chars().take(32).collect() }
     };
     let is_drawn = |row: &usize| {
-        let source = &shown.texts[row].source;
+        let source = &shown.texts[row].sources[set.best()];
         !source.is_empty() && source.chars().count() <= LONGEST && !source.contains('\0')
     };
     Ok(rows.into_iter().filter(is_drawn).map(wanted).collect())

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::runtime::StopFlag;
 
 /// The environment variable with the experiment's process id.
 const PARENT: &str = "SEQLOOM_EXPERIMENT_PROCESS";
+
+/// The end of a log in which the error of a process is looked for, in bytes.
+const LONGEST_END: u64 = 1 << 16;
 
 /// A process to run.
 pub(super) struct Step {
@@ -40,6 +44,8 @@ struct Running {
     what: String,
     then: Box<dyn FnOnce() -> Result<()>>,
     child: Child,
+    /// Where its messages are, and where in the file they begin.
+    log: (PathBuf, u64),
 }
 
 /// Runs the steps of all tasks, of `jobs` tasks at once. Returns the tasks that failed, each with the reason. After a
@@ -103,7 +109,7 @@ impl Pool {
         };
         match started {
             Ok(running) => self.running.push(running),
-            Err(error) => self.fail(task, error.message().to_owned()),
+            Err(error) => self.fail(task, told(&error)),
         }
     }
 
@@ -122,13 +128,16 @@ impl Pool {
 
     /// Whether a process has ended well. What a signal has stopped has not failed.
     fn conclude(&mut self, ended: Running, stop: &StopFlag) -> bool {
-        let Running { task, what, then, mut child } = ended;
+        let Running { task, what, then, mut child, log } = ended;
         let why = match child.wait() {
             Ok(code) if code.success() => match then() {
                 Ok(()) => return true,
-                Err(error) => error.message().to_owned(),
+                Err(error) => told(&error),
             },
-            Ok(code) => format!("{what} failed ({code})"),
+            Ok(code) => {
+                let error = last_error(&log).map(|error| format!("\n{error}")).unwrap_or_default();
+                format!("{what} failed ({code}), see {}{error}", log.0.display())
+            }
             Err(error) => format!("{what} failed: {error}"),
         };
         if stop.raised().is_none() {
@@ -141,6 +150,25 @@ impl Pool {
         status(&why);
         self.failed.push((task, why));
     }
+}
+
+/// An error with its hint.
+fn told(error: &Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+}
+
+/// The error at the end of a process's messages, with its hint; `None` of one that was killed.
+fn last_error((log, start): &(PathBuf, u64)) -> Option<String> {
+    let mut file = File::open(log).ok()?;
+    let end = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(end.saturating_sub(LONGEST_END).max(*start))).ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.iter().rposition(|line| line.starts_with("error: "))?;
+    Some(lines[first..].join("\n"))
 }
 
 /// An error here must leave no process behind.
@@ -156,8 +184,9 @@ fn spawn(task: usize, step: Step) -> Result<Running> {
     if let Some(folder) = log.parent() {
         fs::create_dir_all(folder).map_err(|error| Error::file("make", folder, &error))?;
     }
-    let messages = File::options().create(true).append(true).open(&log);
-    let messages = messages.map_err(|error| Error::file("write", &log, &error))?;
+    let opened = File::options().create(true).append(true).open(&log);
+    let opened = opened.and_then(|messages| Ok((messages.metadata()?.len(), messages)));
+    let (start, messages) = opened.map_err(|error| Error::file("write", &log, &error))?;
     let failed = |error: std::io::Error| Error::failure(format!("cannot start {what}: {error}"));
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(arguments).env(PARENT, std::process::id().to_string());
@@ -169,7 +198,7 @@ fn spawn(task: usize, step: Step) -> Result<Running> {
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(messages);
     let child = command.spawn().map_err(failed)?;
     status(&what);
-    Ok(Running { task, what, then, child })
+    Ok(Running { task, what, then, child, log: (log, start) })
 }
 
 /// In a process that an experiment has started: asks the system to kill it when the experiment is killed, so that the same
@@ -183,5 +212,27 @@ pub(crate) fn end_with_parent() {
     // The experiment may have ended before.
     if there.is_none_or(|there| parent != there.as_str()) {
         std::process::exit(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_process_is_the_last_one_of_its_own_messages() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let before = "error: of an earlier start\n";
+        let of = |text: &str| {
+            fs::write(&path, format!("{before}{text}")).unwrap();
+            last_error(&(path.clone(), before.len() as u64))
+        };
+        assert_eq!(of("step 1\n"), None);
+        let error = "error: cannot read a.csv\n  a row\nhint: look";
+        assert_eq!(of(&format!("step 1\nerror: no\nstep 2\n{error}\n")).unwrap(), error);
+        assert_eq!(told(&Error::input("must").hint("do")), "must\nhint: do");
+        let long = "x".repeat(2 * LONGEST_END as usize);
+        assert_eq!(of(&format!("{long}\n{error}\n")).unwrap(), error);
     }
 }

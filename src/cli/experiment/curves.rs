@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::plan::Plan;
 use crate::checkpoint::files::read_within;
 use crate::cli::html::long_name;
+use crate::console::status;
 use crate::error::Result;
 use crate::metrics::{MetricKind, TEACHER_FORCED};
 use crate::svg::axis::Axis;
@@ -42,8 +43,7 @@ pub(super) fn draw(plan: &Plan) -> Result<Vec<String>> {
         title: format!("validation {}{}", kind.label(), if kind.in_percent { ", %" } else { "" }),
         factor: if kind.in_percent { 100.0 } else { 1.0 },
     });
-    let files = (0..plan.runs.len()).map(|run| read_within(&plan.folder(run).join("metrics.csv"), u64::MAX));
-    let files = files.collect::<Result<Vec<_>>>()?;
+    let files = (0..plan.runs.len()).map(|run| metrics_of(plan, run)).collect::<Result<Vec<_>>>()?;
     let texts: Vec<_> = files.iter().map(|file| String::from_utf8_lossy(file)).collect();
     let tables: Vec<MetricsTable> = texts.iter().map(|text| MetricsTable::read(text)).collect();
     let mut pictures = Vec::new();
@@ -54,6 +54,17 @@ pub(super) fn draw(plan: &Plan) -> Result<Vec<String>> {
         }
     }
     Ok(pictures)
+}
+
+/// The metrics of a run; nothing if they are lost, for which no table has to wait.
+fn metrics_of(plan: &Plan, run: usize) -> Result<Vec<u8>> {
+    let path = plan.folder(run).join("metrics.csv");
+    if path.exists() {
+        return read_within(&path, u64::MAX);
+    }
+    let name = &plan.runs[run].name;
+    status(&format!("note: there are no curves of {name}: {} is missing", path.display()));
+    Ok(Vec::new())
 }
 
 impl Column {

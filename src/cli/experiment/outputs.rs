@@ -1,28 +1,49 @@
 //! The steps of a task, each known to be done by its files; and the outputs of its models.
 //!
-//! Outputs have a record of the models and the input that they were made from, so they are made again if one changes.
+//! Outputs have a record of the models and the input that they were made from, and of what they are. So they are made again if
+//! one of these changes.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::children::Step;
 use super::ensembles::members;
 use super::plan::{Plan, Task, TestSet};
-use crate::checkpoint::files::{read_within, try_lock, write_file};
-use crate::checkpoint::run::{RunDirectory, locate_model};
+use super::training::{is_trained, training};
+use crate::checkpoint::files::{SMALL, read_within, try_lock, write_file};
+use crate::checkpoint::model_file::read_header;
+use crate::checkpoint::run::locate_model;
 use crate::cli::decoded::DecodedRows;
-use crate::cli::input::InputFormat;
-use crate::cli::source_args::open_sources;
-use crate::data::audio::cache::content_hash;
+use crate::console::status;
 use crate::data::readers::{Columns, Format, RowReader};
-use crate::data::token_store::hexadecimal;
-use crate::error::{Error, Kind, Result};
-use crate::experiment::is_finished;
+use crate::error::{Error, Result, counted};
 use crate::runtime::StopFlag;
+
+/// What is known of outputs.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// What they depend on.
+    made_from: Value,
+    /// The checksum of their file.
+    sha256: String,
+    /// Rows of their file.
+    rows: u64,
+}
+
+/// A test set without outputs of some models.
+struct Undecoded<'a> {
+    set: &'a TestSet,
+    /// What its outputs will be made from.
+    made_from: Value,
+    /// What is wrong with outputs that are there and were made from the same.
+    altered: Option<String>,
+}
 
 /// The next step of a task; `None` once all test sets are decoded, or while another process decodes with the ensemble.
 ///
@@ -46,18 +67,6 @@ pub(super) fn is_done(plan: &Plan, task: Task) -> Result<bool> {
     }
 }
 
-/// Whether a run has been trained.
-///
-/// # Errors
-/// Its folder has something else, or a finished run with other results than those of its config.
-pub(super) fn is_trained(plan: &Plan, run: usize) -> Result<bool> {
-    match is_finished(&RunDirectory::at(&plan.folder(run)), &plan.runs[run].experiment) {
-        // Training mends what a kill has left, or says what is damaged.
-        Err(error) if error.kind() == Kind::Failure => Ok(false),
-        finished => finished,
-    }
-}
-
 /// What a task decodes with.
 fn models(plan: &Plan, task: Task) -> Result<Vec<PathBuf>> {
     match task {
@@ -68,39 +77,39 @@ fn models(plan: &Plan, task: Task) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// The first test set without outputs of these models, and what its outputs will be made from.
-fn undecoded<'a>(plan: &'a Plan, task: Task, models: &[PathBuf]) -> Result<Option<(&'a TestSet, Value)>> {
-    let sums = models.iter().map(|model| content(&locate_model(model)?)).collect::<Result<Vec<_>>>()?;
+/// The first test set without outputs of these models.
+fn undecoded<'a>(plan: &'a Plan, task: Task, models: &[PathBuf]) -> Result<Option<Undecoded<'a>>> {
+    let sums = models.iter().map(|model| sum_of(model)).collect::<Result<Vec<_>>>()?;
     for set in &plan.sets {
-        let made_from = made_from(&sums, set)?;
-        if !is_made_from(plan, task, set, &made_from) {
-            return Ok(Some((set, made_from)));
+        let made_from = made_from(plan, task, &sums, set)?;
+        let record = read_within(&record_of(plan, task, set), SMALL).unwrap_or_default();
+        let record =
+            serde_json::from_slice::<Record>(&record).ok().filter(|record| record.made_from == made_from);
+        let altered = match &record {
+            Some(record) => alteration(plan, record, &output_of(plan, task, set))?,
+            None => None,
+        };
+        if record.is_none() || altered.is_some() {
+            return Ok(Some(Undecoded { set, made_from, altered }));
         }
     }
     Ok(None)
 }
 
-/// The step that trains.
-fn training(plan: &Plan, run: usize, stop: &StopFlag) -> Result<Step> {
-    let (name, folder) = (&plan.runs[run].name, plan.folder(run));
-    let config = plan.place.join("configs").join(format!("{name}.toml"));
-    for folder in ["configs", "runs"].map(|name| plan.place.join(name)) {
-        fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
+/// How an output is no longer what its record says, if it is not.
+fn alteration(plan: &Plan, record: &Record, output: &Path) -> Result<Option<String>> {
+    let place = output.display();
+    if !output.is_file() {
+        return Ok(Some(format!("{place} is missing")));
     }
-    write_file(&config, plan.runs[run].experiment.to_toml().as_bytes())?;
-    // The system may take a moment to end a training whose experiment was killed.
-    for _ in 0..100 {
-        if stop.raised().is_some() || !folder.is_dir() || RunDirectory::at(&folder).lock().is_ok() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
+    if plan.contents.of(output)? == record.sha256 {
+        return Ok(None);
     }
-    Ok(Step {
-        what: format!("training {name}"),
-        arguments: vec!["train".into(), config.into(), "--resume".into(), "--out".into(), folder.into()],
-        log: log_of(plan, Task::Run(run)),
-        then: Box::new(|| Ok(())),
-    })
+    let there = rows_in(output)?;
+    Ok(Some(match there == record.rows {
+        true => format!("{place} has changed since it was written"),
+        false => format!("{place} has {}, but {} were written", counted(there, "row"), record.rows),
+    }))
 }
 
 /// The step that decodes the next test set. Its lock keeps jobs that find the same ensemble from writing the same file.
@@ -114,7 +123,12 @@ fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
         };
     };
     let models = models(plan, task)?;
-    let Some((set, made_from)) = undecoded(plan, task, &models)? else { return Ok(None) };
+    let Some(Undecoded { set, made_from, altered }) = undecoded(plan, task, &models)? else {
+        return Ok(None);
+    };
+    if let Some(altered) = altered {
+        status(&format!("{altered}: it is made again"));
+    }
     let (output, record) = (output_of(plan, task, set), record_of(plan, task, set));
     let partial = output.with_extension("partial");
     // Without its record, the old output cannot pass for the new one.
@@ -126,46 +140,49 @@ fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
             _ => {}
         }
     }
-    let arguments = decode_arguments(&models, set, &partial);
+    let arguments = decode_arguments(plan, task, &models, (set, &partial));
+    let contents = Arc::clone(&plan.contents);
     let then = move || {
         let _held_until_here = lock;
         fs::rename(&partial, &output).map_err(|error| Error::file("write", &output, &error))?;
-        write_file(&record, made_from.to_string().as_bytes())
+        let rows = rows_in(&output)?;
+        let made = Record { made_from, sha256: contents.of(&output)?, rows };
+        write_file(&record, json!(made).to_string().as_bytes())
     };
     Ok(Some(Step {
         what: format!("decoding {} with {name}", set.name),
         arguments,
-        log: log_of(plan, task),
+        log: plan.log(task),
         then: Box::new(then),
     }))
 }
 
-/// The arguments of `seqloom decode`.
-fn decode_arguments(models: &[PathBuf], set: &TestSet, output: &Path) -> Vec<OsString> {
+/// The arguments of `seqloom decode`. A row that a model cannot take must not stop the experiment after its trainings.
+fn decode_arguments(
+    plan: &Plan,
+    task: Task,
+    models: &[PathBuf],
+    (set, output): (&TestSet, &Path),
+) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["decode".into()];
     for (number, model) in models.iter().enumerate() {
         arguments.extend((number > 0).then(|| OsString::from("--with")));
         arguments.push(model.into());
     }
-    arguments.extend(input_arguments(set));
-    if let Some(targets) = &set.targets {
-        arguments.extend([OsString::from("--targets"), targets.into()]);
-    }
-    arguments.extend(["--score-references", "--format", "jsonl", "--output"].map(OsString::from));
-    arguments.push(output.into());
-    arguments
-}
-
-/// The arguments that name the sources of a test set.
-fn input_arguments(set: &TestSet) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["--input".into(), set.input.clone().into()];
-    // Parallel text has neither of the others.
-    if let Some(format) = set.format.filter(|_| set.targets.is_none()) {
+    arguments.extend([OsString::from("--input"), set.input.clone().into()]);
+    if let Some(format) = set.format(&plan.experiment_of(task).data) {
         arguments.extend(["--input-format", format_name(format)].map(OsString::from));
     }
     if let Some(header) = set.header {
         arguments.extend([OsString::from("--header"), header.to_string().into()]);
     }
+    if let Some(targets) = &set.targets {
+        arguments.extend([OsString::from("--targets"), targets.into()]);
+    }
+    arguments.extend(
+        ["--score-references", "--on-error", "skip", "--format", "jsonl", "--output"].map(OsString::from),
+    );
+    arguments.push(output.into());
     arguments
 }
 
@@ -178,10 +195,6 @@ fn format_name(format: Format) -> &'static str {
         Format::Json => "json",
         Format::Parquet => "parquet",
     }
-}
-
-fn log_of(plan: &Plan, task: Task) -> PathBuf {
-    plan.place.join("logs").join(format!("{}.log", plan.name_of(task)))
 }
 
 fn folder_of(plan: &Plan, task: Task) -> PathBuf {
@@ -197,36 +210,32 @@ fn record_of(plan: &Plan, task: Task, set: &TestSet) -> PathBuf {
 }
 
 /// What outputs depend on, by the checksums of the models.
-fn made_from(models: &[String], set: &TestSet) -> Result<Value> {
-    let targets = set.targets.as_deref().map(content).transpose()?;
+fn made_from(plan: &Plan, task: Task, models: &[String], set: &TestSet) -> Result<Value> {
+    let targets = set.targets.as_deref().map(|targets| plan.contents.of(targets)).transpose()?;
     Ok(json!({
         "models": models,
-        "input": content(&set.input)?,
+        "input": plan.contents.of(&set.input)?,
         "targets": targets,
-        "format": set.format.map(format_name),
+        "format": set.format(&plan.experiment_of(task).data).map(format_name),
         "header": set.header,
-        // Outputs of an earlier version have none.
-        "reference_scores": true,
     }))
 }
 
-/// The checksum of a file; the name of anything else.
-fn content(path: &Path) -> Result<String> {
-    match path.is_dir() {
-        true => Ok(path.display().to_string()),
-        false => content_hash(path).map(hexadecimal),
-    }
-}
-
-fn is_made_from(plan: &Plan, task: Task, set: &TestSet, made_from: &Value) -> bool {
-    let record = read_within(&record_of(plan, task, set), 1 << 20).unwrap_or_default();
-    let is_same = serde_json::from_slice::<Value>(&record).is_ok_and(|record| record == *made_from);
-    is_same && output_of(plan, task, set).is_file()
+/// The checksum of a model, as its file has it.
+fn sum_of(model: &Path) -> Result<String> {
+    read_header(&locate_model(model)?).map(|header| header.sha256)
 }
 
 /// The checksum of a run's model.
 pub(super) fn model_sum(plan: &Plan, run: usize) -> Result<String> {
-    content(&locate_model(&plan.model(run))?)
+    sum_of(&plan.model(run))
+}
+
+/// The rows of a file of JSON Lines.
+fn rows_in(path: &Path) -> Result<u64> {
+    let failed = |error: std::io::Error| Error::file("read", path, &error);
+    let mut lines = BufReader::new(File::open(path).map_err(failed)?).split(b'\n');
+    lines.try_fold(0, |rows, line| line.map(|_| rows + 1)).map_err(failed)
 }
 
 /// The outputs of a task for a test set.
@@ -239,24 +248,4 @@ pub(super) fn decoded_rows(plan: &Plan, task: Task, set: &TestSet) -> Result<Dec
     // All configs have the same.
     let alternatives = plan.systems[0].experiment.data.target.alternatives.as_deref();
     Ok(DecodedRows::of(rows, alternatives))
-}
-
-/// The number of rows of a test set, as `seqloom decode` reads it; one that cannot be read counts, too.
-///
-/// # Errors
-/// The file cannot be read.
-pub(super) fn rows_of(plan: &Plan, set: &TestSet) -> Result<u64> {
-    let data = &plan.systems[0].experiment.data;
-    let mut rows = match &set.targets {
-        Some(targets) => RowReader::parallel(&set.input, targets)?,
-        None => {
-            let format = set.format.or(data.format).map(InputFormat::from);
-            open_sources(&set.input, format, [None; 3], set.header, data)?.rows
-        }
-    };
-    let mut count = 0;
-    while rows.next_row()?.is_some() {
-        count += 1;
-    }
-    Ok(count)
 }

@@ -85,7 +85,7 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
             let _ = writeln!(out, "<p class=\"faint\">{}</p>", escaped(&line));
         }
     }
-    if let Some(line) = table::left_out(set) {
+    for line in table::remarks(set) {
         let _ = writeln!(out, "<p>{}</p>", escaped(&line));
     }
     out.push_str("</section>\n");
@@ -175,7 +175,7 @@ fn rows_of(out: &mut String, plan: &Plan, set: &SetResults, unit: Unit) {
 
 /// A row: `dir=auto` writes each text in the direction of its script.
 fn row(out: &mut String, plan: &Plan, number: usize, shown: &ShownRow) {
-    let [source, reference] = [&shown.source, &shown.reference].map(|text| escaped(&cut(text)));
+    let [source, reference] = [&shown.sources[0], &shown.reference].map(|text| escaped(&cut(text)));
     let _ = write!(
         out,
         "<div class=\"rows\"><p class=\"faint\">row {}</p><table>\

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::ExperimentArgs;
 use crate::config::{Experiment, Variant};
+use crate::data::contents::ContentHashes;
 use crate::data::readers::{Format, hint_if_missing};
 use crate::data::{DataConfig, Files, PairFile};
 use crate::error::{Error, Result};
@@ -94,7 +96,7 @@ pub(super) struct TestSet {
     pub input: PathBuf,
     /// The references of sources alone.
     pub targets: Option<PathBuf>,
-    /// The format of the input, if its name does not show it.
+    /// The format of the input, if its config names one for this file.
     pub format: Option<Format>,
     pub header: Option<bool>,
 }
@@ -113,6 +115,8 @@ pub(super) struct Plan {
     /// The rows of the table: each system, followed by its ensemble.
     pub entries: Vec<Entry>,
     pub sets: Vec<TestSet>,
+    /// What files contain, each read once.
+    pub contents: Arc<ContentHashes>,
 }
 
 /// NAME=FILE of `--test`.
@@ -152,17 +156,20 @@ impl TestSet {
         TestSet { name: name.to_owned(), input: input.to_owned(), targets: None, format: None, header: None }
     }
 
-    fn of_file(name: &str, file: &PairFile, data: &DataConfig) -> TestSet {
+    fn of_file(name: &str, file: &PairFile) -> TestSet {
         match file {
-            PairFile::Table(table) => TestSet {
-                format: table.format.or(data.format),
-                header: table.header,
-                ..TestSet::table(name, &table.path)
-            },
+            PairFile::Table(table) => {
+                TestSet { format: table.format, header: table.header, ..TestSet::table(name, &table.path) }
+            }
             PairFile::Parallel { source, target, .. } => {
                 TestSet { targets: Some(target.clone()), ..TestSet::table(name, source) }
             }
         }
+    }
+
+    /// The format in which a config reads the input, as its own files; `None` for that of the name. Parallel text has none.
+    pub(super) fn format(&self, data: &DataConfig) -> Option<Format> {
+        self.format.or(data.format).filter(|_| self.targets.is_none())
     }
 }
 
@@ -190,7 +197,16 @@ impl Plan {
         let ensemble = args.ensemble.map(|size| size.models(seeds.len())).transpose()?;
         let entries = entries(&systems, seeds.len(), ensemble);
         let sets = sets(args, &systems)?;
-        Ok(Plan { name, place, systems, seeds, runs, ensemble, entries, sets })
+        let contents = Arc::default();
+        Ok(Plan { name, place, systems, seeds, runs, ensemble, entries, sets, contents })
+    }
+
+    /// The experiment that a task trains or decodes with; of an ensemble with the seed of its config.
+    pub(super) fn experiment_of(&self, task: Task) -> &Experiment {
+        match task {
+            Task::Run(run) => &self.runs[run].experiment,
+            Task::Ensemble(system) => &self.systems[system].experiment,
+        }
     }
 
     /// The name of a task: that of its folders and files.
@@ -218,6 +234,11 @@ impl Plan {
     /// The run directory of a run.
     pub(super) fn folder(&self, run: usize) -> PathBuf {
         self.place.join("runs").join(&self.runs[run].name)
+    }
+
+    /// The file of a task's messages.
+    pub(super) fn log(&self, task: Task) -> PathBuf {
+        self.place.join("logs").join(format!("{}.log", self.name_of(task)))
     }
 
     /// What to decode with: the average, if the config asks for one.
@@ -302,9 +323,13 @@ fn sets(args: &ExperimentArgs, systems: &[System]) -> Result<Vec<TestSet>> {
         return Err(Error::input(message));
     }
     for path in sets.iter().flat_map(|set| std::iter::once(&set.input).chain(&set.targets)) {
-        // Before hours of training.
-        std::fs::metadata(path)
+        let there = std::fs::metadata(path)
             .map_err(|error| hint_if_missing(&[path], Error::file("read", path, &error)))?;
+        if !there.is_file() && !there.is_dir() {
+            let message =
+                "a test set must be a file, since each model reads it, but this is a pipe or a device";
+            return Err(Error::input(message).at(path.display()));
+        }
     }
     Ok(sets)
 }
@@ -334,8 +359,8 @@ fn sets_of(data: &DataConfig) -> Option<Vec<TestSet>> {
         None => ("valid", data.valid.files()?),
     };
     let set = |(number, file): (usize, &PairFile)| match files.0.len() {
-        1 => TestSet::of_file(name, file, data),
-        _ => TestSet::of_file(&format!("{name}{number}"), file, data),
+        1 => TestSet::of_file(name, file),
+        _ => TestSet::of_file(&format!("{name}{number}"), file),
     };
     Some((1..).zip(&files.0).map(set).collect())
 }

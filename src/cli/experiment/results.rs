@@ -7,9 +7,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use super::ensembles::members;
-use super::outputs::{decoded_rows, rows_of};
+use super::outputs::decoded_rows;
 use super::plan::{Entry, Plan, Task, TestSet};
 use super::shown_rows::ShownRows;
+use super::test_sets::rows_of;
 use crate::cli::scored::ScoredOutputs;
 use crate::cli::target_tokens::{first_with_others, target_of};
 use crate::error::{Error, Result, counted};
@@ -47,6 +48,8 @@ pub(super) struct SetResults {
     pub scores: Vec<MetricResults>,
     /// Why metrics over the tokens of references are left out; `None` if they are not.
     pub left_out: Option<String>,
+    /// Which models have no output for some rows, and why.
+    pub skipped: Vec<String>,
     /// The rows with their texts.
     pub shown: ShownRows,
 }
@@ -80,11 +83,14 @@ pub(super) struct Score {
 
 /// The outputs of a task for a test set.
 struct TaskOutputs {
-    /// Of the sources and references, to compare them with those of other tasks.
-    pairs: u64,
+    /// Of the references, to compare them with those of other tasks.
+    references: u64,
     scored: ScoredOutputs,
     /// References without a score.
     unscored: usize,
+    /// Rows that the models cannot take, and why the first one is such.
+    skipped: usize,
+    why: Option<String>,
 }
 
 impl Results {
@@ -129,16 +135,17 @@ impl SetResults {
     fn read(plan: &Plan, set: &TestSet, unit: Unit, mut left_out: Option<String>) -> Result<SetResults> {
         let (shown, kinds) = metrics(plan, unit)?;
         let rows = rows_of(plan, set)?;
-        let (mut pairs, mut scored) = (None, Vec::new());
+        let (mut references, mut skipped, mut scored) = (None, Vec::new(), Vec::new());
         for entry in &plan.entries {
             let mut of_entry = Vec::new();
             for &task in &entry.tasks {
                 let found = TaskOutputs::read(plan, task, set, (&kinds, unit))?;
                 check_rows(set, &found.scored, rows)?;
-                if *pairs.get_or_insert(found.pairs) != found.pairs {
+                if *references.get_or_insert(found.references) != found.references {
                     return Err(other_rows(set, &found.scored.name));
                 }
                 left_out = left_out.or_else(|| found.unscored());
+                skipped.extend(found.skipped());
                 of_entry.push(found.scored);
             }
             scored.push(of_entry);
@@ -150,7 +157,7 @@ impl SetResults {
         let by_row = kinds.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
         let errors: Vec<_> = scored.iter().map(|of_entry| statistics(of_entry, by_row)).collect();
         let shown = ShownRows::read(plan, set, &errors, best(&scores))?;
-        Ok(SetResults { name: set.name.clone(), rows: scored[0][0].rows(), scores, left_out, shown })
+        Ok(SetResults { name: set.name.clone(), rows: scored[0][0].rows(), scores, left_out, skipped, shown })
     }
 
     /// The best entry by the first metric.
@@ -199,9 +206,11 @@ fn check_rows(set: &TestSet, scored: &ScoredOutputs, rows: u64) -> Result<()> {
 }
 
 fn other_rows(set: &TestSet, name: &str) -> Error {
-    let message =
-        format!("all models must have decoded the same rows of {}, but {name} has others", set.name);
-    Error::failure(message).hint("use configs that read the same columns")
+    let message = format!(
+        "all models must have decoded rows of {} with the same references, but {name} has others",
+        set.name
+    );
+    Error::failure(message).hint("use configs that read the same column of targets")
 }
 
 impl TaskOutputs {
@@ -215,18 +224,28 @@ impl TaskOutputs {
             Error::input(format!("the test set {} must have {what}", set.name)).at(set.input.display())
         };
         let mut rows = decoded_rows(plan, task, set)?;
-        let (mut pairs, mut unscored) = (DefaultHasher::new(), 0);
+        let (mut hash, mut unscored) = (DefaultHasher::new(), 0);
+        let (mut skipped, mut why) = (0, None);
         let mut scored = ScoredOutputs::new(plan.name_of(task), kinds);
         while let Some(row) = rows.next_row()? {
-            let references = row.references().ok_or_else(|| wrong("a reference in each row"))?;
-            (row.source().unwrap_or_default(), references).hash(&mut pairs);
+            row.references().ok_or_else(|| wrong("a reference in each row"))?.hash(&mut hash);
             rows.score(&row, unit, &mut scored)?;
+            let error = row.error();
+            skipped += usize::from(error.is_some());
             unscored += usize::from(row.reference_score().is_none());
+            why = why.or(error);
         }
         match scored.rows() {
             0 => Err(wrong("rows, but it has none")),
-            _ => Ok(TaskOutputs { pairs: pairs.finish(), scored, unscored }),
+            _ => Ok(TaskOutputs { references: hash.finish(), scored, unscored, skipped, why }),
         }
+    }
+
+    /// Says that rows have no output, if some have none.
+    fn skipped(&self) -> Option<String> {
+        let (name, rows) = (&self.scored.name, counted(self.skipped, "row"));
+        let why = self.why.as_deref()?;
+        Some(format!("{name} has no output for {rows} (it counts as empty); the first: {why}"))
     }
 
     /// Says that references have no score, if some have none.

@@ -26,7 +26,8 @@ pub(super) struct ShownRows {
 /// What is in a row.
 #[derive(Default)]
 pub(super) struct ShownRow {
-    pub source: String,
+    /// By entry, which may read another column.
+    pub sources: Vec<String>,
     /// Several references are in one field, as in the file.
     pub reference: String,
     /// By entry: the output of the first seed, or of the ensemble, and the error rate as the mean over seeds.
@@ -59,7 +60,7 @@ impl ShownRows {
                     continue;
                 }
                 let shown = texts.entry(number).or_default();
-                shown.source = row.source().unwrap_or_default();
+                shown.sources.push(row.source().unwrap_or_default());
                 shown.reference = row.references().unwrap_or_default().to_owned();
                 shown.outputs.push((row.into_output(), row_rate(errors, number)));
             }

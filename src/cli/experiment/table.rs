@@ -21,7 +21,7 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
             }
             out.push('\n');
         }
-        if let Some(line) = left_out(set) {
+        for line in remarks(set) {
             let _ = writeln!(out, "{}: {line}\n", set.name);
         }
     }
@@ -43,10 +43,11 @@ pub(super) fn signature(scores: &MetricResults) -> Option<String> {
     scores.signature.as_ref().map(|signature| format!("{}: {signature}", scores.kind.name))
 }
 
-/// Which metrics are left out, and why, if some are.
-pub(super) fn left_out(set: &SetResults) -> Option<String> {
+/// Which metrics are left out, if some are, and which models have no output for some rows.
+pub(super) fn remarks(set: &SetResults) -> Vec<String> {
     let names: Vec<String> = TEACHER_FORCED.iter().map(MetricKind::label).collect();
-    set.left_out.as_ref().map(|why| format!("{} are left out: {why}", names.join(" and ")))
+    let left_out = set.left_out.as_ref().map(|why| format!("{} are left out: {why}", names.join(" and ")));
+    left_out.into_iter().chain(set.skipped.iter().cloned()).collect()
 }
 
 /// What the columns of errors are, if there are any.

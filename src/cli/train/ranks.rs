@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::cli::child_processes::{kill_all, pass_on};
-use crate::distributed::launch::Launch;
+use crate::distributed::launch::Rank;
 use crate::error::{Error, Result};
 
 /// The option that a rank must not have.
@@ -18,8 +18,7 @@ const OPTION: &str = "--ranks";
 /// Starts `count` ranks, passes signals on to them, and waits for them. Returns the exit code of the first one that
 /// fails.
 pub(super) fn run(count: usize) -> Result<u8> {
-    if let Some(launch) = Launch::from_environment()? {
-        let (by, rank, ranks) = (launch.by, launch.rank, launch.ranks);
+    if let Some(Rank { rank, ranks, by }) = Rank::from_environment()? {
         let message =
             format!("{OPTION} starts ranks, but this process is rank {rank} of {ranks} already, by {by}");
         return Err(Error::input(message).hint(format!("leave {OPTION} to the launcher")));

@@ -72,4 +72,14 @@ fn the_first_difference_of_two_tokenizers_is_found() {
     let one = merged(r#""a b","b a""#);
     assert_eq!(found(&one, &one.clone()), None);
     assert_eq!(found(&one, &merged(r#""b a","a b""#)).unwrap(), r#"merges 0: "a b", "b a""#);
+    // In another order the same tokens are cut.
+    let in_cuts = |one: &Tokenizer, other: &Tokenizer| one.difference_in_cuts(other).map(|(what, _)| what);
+    assert_eq!(in_cuts(&ab, &of("characters", r#""b","a"]"#)), None);
+    assert_eq!(in_cuts(&ab, &of("characters", r#""b","c"]"#)).unwrap(), "token 4");
+    assert_eq!(in_cuts(&ab, &of("words", r#""b","a"]"#)).unwrap(), "kind");
+    let other_order = of("bpe", r#""b","a","ab","ba"],"merges":["a b","b a"]"#);
+    assert_eq!(in_cuts(&one, &other_order), None);
+    assert_eq!(in_cuts(&merged(r#""b a","a b""#), &other_order).unwrap(), "merges 0");
+    let unigram = |tokens: &str| of("unigram", &format!(r#"{tokens}],"scores":[-1.0,-2.0]"#));
+    assert_eq!(in_cuts(&unigram(r#""a","b""#), &unigram(r#""b","a""#)).unwrap(), "token 4");
 }
