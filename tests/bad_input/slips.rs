@@ -12,10 +12,6 @@ fn an_invalid_experiment_is_refused_with_its_position_and_a_hint() {
             "--set training.stepz=3: unknown key `stepz` in [training]\nhint: did you mean `steps`? Keys there: ",
         ),
         (
-            "training.seed=2",
-            "--set training.seed=2: unknown key `seed` in [training]\nhint: did you mean `seed`, outside of all tables? Keys there: ",
-        ),
-        (
             "model.transformer.heads=5",
             "--set model.transformer.heads=5: `heads` must divide `width`, but they are 5 and 32\n",
         ),
