@@ -87,7 +87,7 @@
 //!     params.clear_gradients();
 //!     let encoded = model.encode(&batch.source, None);
 //!     let predictions = model.decode(&batch.target_in, &encoded, None).at(&batch.label_positions); // (N)
-//!     cross_entropy(&predictions, &batch.labels, 0.0).smoothed.backward();
+//!     cross_entropy(&predictions, &batch.labels, 0.0).total.backward();
 //!     optimizer.step(&params, 3e-3)?;
 //! }
 //!

@@ -18,7 +18,6 @@ mod gradient_sum;
 pub(crate) mod gradients;
 pub mod loss;
 pub mod metrics;
-pub mod objective;
 pub mod optimizer;
 pub(crate) mod out_of_memory;
 pub(crate) mod pace;
