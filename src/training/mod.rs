@@ -14,7 +14,6 @@ pub mod clock;
 pub mod context;
 pub(crate) mod ema;
 pub(crate) mod exchange;
-mod gradient_sum;
 pub(crate) mod gradients;
 pub mod loss;
 pub mod metrics;
