@@ -297,7 +297,7 @@ impl DecodeSummary {
 fn is_beyond_the_limit(loaded: &LoadedModel, read: &SourceRow, asked: &EncodedRequest) -> bool {
     let Some(field) = &read.target else { return false };
     let (first, others) = loaded.references(field);
-    let length = |text: &str| loaded.tokenizers.target.encode(text).ids.len();
+    let length = |text: &str| loaded.tokenizers.target.encode(text).len();
     std::iter::once(first).chain(others).all(|text| length(text) >= asked.decode.max_length)
 }
 
@@ -312,7 +312,7 @@ pub(crate) fn with_example<T>(
     let (reference, other_references) = loaded.references(field);
     count(&Example {
         reference,
-        reference_tokens: &target.encode(reference).ids,
+        reference_tokens: &target.encode(reference),
         other_references: &other_references,
         output: &target.known_parts(&hypothesis.tokens),
         output_tokens: &hypothesis.tokens,
