@@ -268,7 +268,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The model fails.
-    pub fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
         let combination = self.experiment.decoding.ensemble;
         let score = |(n, member): (usize, &LoadedModel), pairs: &[Pair]| {
             let ids = pairs.iter().map(|(request, target)| (request.source_of(n), *target));
