@@ -102,7 +102,7 @@ impl Replicas {
 pub(crate) struct GradientSum {
     /// Their counts; its sums are zero.
     pub counts: RunningStats,
-    /// Smoothed loss and negative log-likelihood: (2) f64
+    /// Loss and negative log-likelihood: (2) f64
     pub losses: Tensor,
     /// One per weight; undefined if the loss does not depend on it.
     pub gradients: Vec<Tensor>,
