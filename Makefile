@@ -76,7 +76,7 @@ lint: tools libtorch ## rustfmt, clippy and the documentation's links, whose war
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps --document-private-items --quiet
 
-unit: tools libtorch ## unit, integration and documentation tests, and those of the scripts in data/
+unit: tools libtorch ## unit, integration and documentation tests, and those of the scripts
 	$(CARGO) test $(CARGO_FLAGS)
 	@$(PYTHON) -m unittest discover -q -s tests/data
 

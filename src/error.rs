@@ -48,12 +48,12 @@ impl Error {
     }
 
     /// Out of memory.
-    pub fn out_of_memory(message: impl Into<String>) -> Self {
+    pub(crate) fn out_of_memory(message: impl Into<String>) -> Self {
         Error { kind: Kind::OutOfMemory, ..Error::input(message) }
     }
 
     /// A number that must be finite is NaN or infinite.
-    pub fn not_finite(message: impl Into<String>) -> Self {
+    pub(crate) fn not_finite(message: impl Into<String>) -> Self {
         Error { kind: Kind::NotFinite, ..Error::input(message) }
     }
 
@@ -64,7 +64,7 @@ impl Error {
     }
 
     /// A file cannot be read or written. A missing file, or a folder in its place, is an input error.
-    pub fn file(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn file(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let message =
             format!("cannot {doing} {}: {}{}", path.display(), io_reason(error), looked_for_in(path, error));
         match error.kind() {
@@ -111,7 +111,7 @@ impl Error {
 
 /// A text that is safe for a terminal: control characters, which names, files and models may contain, are escaped. Line
 /// breaks stay.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let moves = |character: char| character.is_control() && character != '\n';
     if !text.contains(moves) {
         return Cow::Borrowed(text);
@@ -137,7 +137,7 @@ impl std::error::Error for Error {}
 
 /// Where a value of a config was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// In the file, at this byte.
     File(usize),
     /// In a file that it extends, of this number from 1, at this byte.
@@ -151,7 +151,7 @@ pub enum Origin {
 /// An error in a config: a value of the wrong form, or a broken rule among values, which the module that owns the keys
 /// reports by their names. The reader of the config adds the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
+pub(crate) struct ConfigError {
     /// Where the values were written, as soon as it is known.
     pub origin: Option<Origin>,
     /// The keys that it is about: those of a broken rule are full paths (`model.transformer.heads`), the one to blame
@@ -165,33 +165,33 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// The largest size in a config, so that the product of two fits into 64 bits.
-    pub const LARGEST: u64 = i32::MAX as u64;
+    pub(crate) const LARGEST: u64 = i32::MAX as u64;
 
     /// A broken rule about `keys` of one table.
-    pub fn new(table: &str, keys: &[&str], message: impl Into<String>) -> Self {
+    pub(crate) fn new(table: &str, keys: &[&str], message: impl Into<String>) -> Self {
         let keys: Vec<String> = keys.iter().map(|key| format!("{table}.{key}")).collect();
         ConfigError::rule(&keys, message)
     }
 
     /// A broken rule about keys of several tables, as full paths.
-    pub fn rule(keys: &[impl ToString], message: impl Into<String>) -> Self {
+    pub(crate) fn rule(keys: &[impl ToString], message: impl Into<String>) -> Self {
         let keys = keys.iter().map(ToString::to_string).collect();
         ConfigError { origin: None, keys, message: message.into(), hint: None }
     }
 
     /// An error of a value that was written there.
-    pub fn written(origin: Origin, message: impl Into<String>) -> Self {
+    pub(crate) fn written(origin: Origin, message: impl Into<String>) -> Self {
         ConfigError { origin: Some(origin), keys: Vec::new(), message: message.into(), hint: None }
     }
 
     /// Adds a hint: what the user can do.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// Checks that integers are at least `minimum` and at most [`ConfigError::LARGEST`].
-    pub fn check_integer(
+    pub(crate) fn check_integer(
         table: &str,
         minimum: u64,
         values: &[(&str, u64)],
@@ -212,7 +212,7 @@ impl ConfigError {
     }
 
     /// Checks that integers are at most `most`, beyond which no machine has the memory or the time.
-    pub fn check_most(
+    pub(crate) fn check_most(
         table: &str,
         most: u64,
         values: &[(&str, u64)],
@@ -227,7 +227,7 @@ impl ConfigError {
     }
 
     /// Checks that numbers are finite and pass the test `holds`, which `must` describes.
-    pub fn check_float(
+    pub(crate) fn check_float(
         table: &str,
         must: &str,
         holds: fn(f64) -> bool,
@@ -242,12 +242,12 @@ impl ConfigError {
     }
 
     /// Checks that numbers are shares, at least 0 and below 1.
-    pub fn check_share(table: &str, values: &[(&str, f64)]) -> std::result::Result<(), ConfigError> {
+    pub(crate) fn check_share(table: &str, values: &[(&str, f64)]) -> std::result::Result<(), ConfigError> {
         ConfigError::check_float(table, "at least 0 and below 1", |x| (0.0..1.0).contains(&x), values)
     }
 
     /// Checks that a table has at most one of the alternatives of a kind (`tokenizer`, `schedule`).
-    pub fn check_one(table: &str, kind: &str, named: &[&str]) -> std::result::Result<(), ConfigError> {
+    pub(crate) fn check_one(table: &str, kind: &str, named: &[&str]) -> std::result::Result<(), ConfigError> {
         if named.len() < 2 {
             return Ok(());
         }
@@ -277,7 +277,7 @@ impl From<tch::TchError> for Error {
 
 /// Whether a text is an out-of-memory error of libtorch's allocators (CPU and GPU), of the standard library, or of our
 /// own.
-pub fn lacks_memory(text: &str) -> bool {
+pub(crate) fn lacks_memory(text: &str) -> bool {
     let phrases = [
         "out of memory",
         "can't allocate memory",
@@ -291,7 +291,7 @@ pub fn lacks_memory(text: &str) -> bool {
 }
 
 /// The message of a panic.
-pub fn reason(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn reason(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
 }
@@ -301,7 +301,7 @@ pub fn reason(payload: &(dyn Any + Send)) -> &str {
 ///
 /// # Errors
 /// Those of `work`; a failure for a panic.
-pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = reason(payload.as_ref());
         let error = Error::of_libtorch(format!("an operation failed: {}", first_line(text)));
@@ -325,13 +325,13 @@ fn first_line(text: &str) -> &str {
 }
 
 /// A count with its noun: `1 thread`, `2 threads`. `one` is the singular.
-pub fn counted(number: impl TryInto<u64>, one: &str) -> String {
+pub(crate) fn counted(number: impl TryInto<u64>, one: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A note with the folder in which a relative path is looked up: the working directory, also for paths in a config.
-pub fn sought_from(path: &Path) -> String {
+pub(crate) fn sought_from(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!(" (looked for in {})", folder.display()),
         _ => String::new(),

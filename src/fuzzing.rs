@@ -60,7 +60,7 @@ pub fn ready_tokenizer(bytes: &[u8]) {
 /// Tokenizes a text, and joins ids.
 fn use_it(tokenizer: &Tokenizer, bytes: &[u8]) {
     let text: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
-    let ids = tokenizer.encode(&text).ids;
+    let ids = tokenizer.encode(&text);
     tokenizer.decode(&ids);
     tokenizer.decode(&[0, 1, 2, 3, 4, i64::MAX, -1]);
 }

@@ -73,8 +73,8 @@
 //! // From text to ids. The default tokenizer is characters.
 //! let source = Tokenizer::train(&SideConfig::default(), ["jīqì xuéxí"].into_iter())?;
 //! let target = Tokenizer::train(&SideConfig::default(), ["機器學習"].into_iter())?;
-//! let read = SourceItem::from(source.encode("jīqì xuéxí").ids);
-//! let batch = Batch::new(&[read], &[&target.encode("機器學習").ids]);
+//! let read = SourceItem::from(source.encode("jīqì xuéxí"));
+//! let batch = Batch::new(&[read], &[&target.encode("機器學習")]);
 //!
 //! // A small network over named weights. The seed decides all of them.
 //! let small = TransformerConfig { width: 32, encoder_layers: 1, decoder_layers: 1, ..TransformerConfig::default() };
@@ -87,13 +87,13 @@
 //!     params.clear_gradients();
 //!     let encoded = model.encode(&batch.source, None);
 //!     let predictions = model.decode(&batch.target_in, &encoded, None).at(&batch.label_positions); // (N)
-//!     cross_entropy(&predictions, &batch.labels, 0.0).smoothed.backward();
+//!     cross_entropy(&predictions, &batch.labels, 0.0).total.backward();
 //!     optimizer.step(&params, 3e-3)?;
 //! }
 //!
 //! // Decoding: the decoder sees only its own tokens.
 //! let decoder = NetworkDecoder::new(&model, Weights::F32);
-//! let sources = [source.encode("jīqì xuéxí").ids];
+//! let sources = [source.encode("jīqì xuéxí")];
 //! let config = DecodingConfig { max_length: Some(10), ..DecodingConfig::default() };
 //! let found = decode(&decoder, &[sources[0].as_slice()], &config)?;
 //! assert_eq!(target.decode(&found[0].tokens), "機器學習");

@@ -180,7 +180,7 @@ impl Predictor {
             let request = request.map_err(at)?.decode;
             let target = self.model.tokenizers.target.encode(target.as_ref());
             self.model.check_target(&request.source, &target).map_err(at)?;
-            Ok((request, target.ids))
+            Ok((request, target))
         });
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
         let pairs: Vec<Pair> = encoded.iter().map(|(request, target)| (request, target.as_slice())).collect();
@@ -268,7 +268,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The model fails.
-    pub fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
         let combination = self.experiment.decoding.ensemble;
         let score = |(n, member): (usize, &LoadedModel), pairs: &[Pair]| {
             let ids = pairs.iter().map(|(request, target)| (request.source_of(n), *target));

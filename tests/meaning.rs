@@ -128,7 +128,7 @@ impl Bench {
         let memory = self.model.encode(&batch.source, None);
         let predictions = self.model.decode(&batch.target_in, &memory, None).at(&batch.label_positions);
         let loss = cross_entropy(&predictions, &batch.labels, self.experiment.training.label_smoothing);
-        let loss = loss.smoothed / batch.target_tokens() as f64;
+        let loss = loss.total / batch.target_tokens() as f64;
         self.params.clear_gradients();
         loss.backward();
         (loss.double_value(&[]), clip_gradients(&self.params, 0.0))

@@ -452,7 +452,7 @@ fn with_checkpoints(scene: &Scene, steps: &[u64]) -> RunDirectory {
     let run = RunDirectory::at(&scene.path("run"));
     run.create().unwrap();
     for step in steps {
-        run.save(*step, None, &[("state.json", b"{}".to_vec())]).unwrap();
+        run.save_checkpoint(*step, None, &[("state.json", b"{}".to_vec())]).unwrap();
     }
     run
 }

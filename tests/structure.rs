@@ -1,6 +1,7 @@
 //! Rules of the code that the compiler does not check: which folder may use which, and what only one of them may do.
 //!
-//! It reads the paths (`crate::…`, `super::…`) and the words of src/, without comments and without unit tests.
+//! It reads the paths (`crate::…`, `super::…`) and the words of src/, without comments and without what only unit tests
+//! have.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,7 +92,7 @@ struct SourceFile {
     name: String,
     /// The whole of it.
     text: String,
-    /// Without comments and without the unit tests at its end.
+    /// Without comments and without what only unit tests have.
     code: String,
 }
 
@@ -125,9 +126,7 @@ impl SourceFile {
         let parts: PathBuf = path.strip_prefix(root).unwrap().into();
         let name = parts.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join("/");
         let text = fs::read_to_string(path).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
-        SourceFile { name, code: code.join("\n"), text }
+        SourceFile { name, code: without_tests(&text), text }
     }
 
     /// Its module: `data::pairs::lines`; nothing for lib.rs and main.rs.
@@ -170,6 +169,24 @@ impl SourceFile {
                 || word.ends_with(in_name) && after.starts_with(in_name))
         })
     }
+}
+
+/// The code of a file, without comments and without the items that are compiled for unit tests only.
+///
+/// rustfmt has put the end of an item on a line with the indentation of its beginning: a brace, or what ends in `;`.
+fn without_tests(text: &str) -> String {
+    let (mut kept, mut lines) = (String::new(), text.lines());
+    while let Some(line) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            let indentation = &line[..line.len() - line.trim_start().len()];
+            let ends = |rest: &str| rest == "}" || !rest.starts_with(' ') && rest.ends_with(';');
+            lines.find(|line| line.strip_prefix(indentation).is_some_and(ends));
+        } else {
+            kept.push_str(line.split("//").next().unwrap_or_default());
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 /// Reads a path, or a group of them, from the beginning of `code`.
@@ -254,6 +271,36 @@ fn the_parser_of_paths_agrees_with_rust() {
 }
 
 #[test]
+fn what_only_tests_have_is_skipped_and_nothing_behind_it() {
+    let text = "#[cfg(test)]
+mod tests;
+use a::b; // as c
+impl D {
+    #[cfg(test)]
+    #[must_use]
+    fn only_for_tests(&self) {
+        self.e();
+    }
+
+    fn f(&self) {}
+}
+#[cfg(test)]
+mod more {
+    use super::g;
+}
+fn h() {}
+";
+    assert_eq!(without_tests(text), "use a::b; \nimpl D {\n\n    fn f(&self) {}\n}\nfn h() {}\n");
+    // The files with such an item in their middle: the code behind it is read.
+    for (name, word) in
+        [("data/audio/recording.rs", "length_in_words"), ("data/corpus.rs", "hash_other_targets")]
+    {
+        let file = SourceFile::all().into_iter().find(|file| file.name == name).unwrap();
+        assert!(file.contains(word), "{name} is not read to its end");
+    }
+}
+
+#[test]
 fn each_module_uses_only_modules_below_it() {
     for file in SourceFile::all() {
         let Some((_, may_use)) = MAY_USE.iter().find(|(top, _)| *top == file.top()) else {
@@ -300,7 +347,10 @@ fn no_file_imports_one_that_imports_it() {
 
 #[test]
 fn only_an_experiment_and_the_command_line_write_runs() {
-    only(&["experiment/", "cli/", "checkpoint/"], &["save_average", "write_config", "write_from", "prune"]);
+    only(
+        &["experiment/", "cli/", "checkpoint/"],
+        &["save_checkpoint", "save_average", "name_best", "write_config", "write_from", "prune"],
+    );
 }
 
 #[test]

@@ -199,7 +199,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// A write fails, such as on a full disk. Earlier checkpoints stay, and the half-written one is removed.
-    pub fn save(&self, step: u64, best: Option<u64>, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    pub fn save_checkpoint(&self, step: u64, best: Option<u64>, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let parent = self.path.join(CHECKPOINTS);
         let partial = parent.join(format!("{PARTIAL}{}", folder_name(step)));
         let written = write_folder(&partial, files).and_then(|()| self.put_in_place(&partial, step));

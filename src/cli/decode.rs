@@ -292,7 +292,8 @@ impl Out {
         let carried = self.carried.of_row(others);
         for rank in 1..=row.content.as_ref().map_or(1, Vec::len) {
             let line = row.content.as_ref().map_or("", |outputs| outputs[rank - 1].text.as_str());
-            if !self.writer.write(line, &carried, self.columns.fields(row, rank))? {
+            let fields = if self.writer.is_text() { Vec::new() } else { self.columns.fields(row, rank) };
+            if !self.writer.write(line, &carried, fields)? {
                 return Ok(false);
             }
         }

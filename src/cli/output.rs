@@ -253,6 +253,11 @@ impl Writer {
         if self.waiting.len() < WAITING { Ok(true) } else { self.flush() }
     }
 
+    /// Whether it writes lines of text, which have no fields.
+    pub(crate) fn is_text(&self) -> bool {
+        self.format == OutputFormat::Text
+    }
+
     /// Bytes of a file that are written.
     pub(crate) fn written(&self) -> u64 {
         self.written

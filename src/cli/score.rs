@@ -18,8 +18,8 @@ use super::scored::{score_targets, target_score};
 use crate::checkpoint::run::locate_model;
 use crate::data::DataConfig;
 use crate::data::readers::{Columns, Format, RowReader, SourceRow, shorten};
-use crate::data::tokenizer::{Encoded, Tokenizer};
-use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
+use crate::data::tokenizer::Tokenizer;
+use crate::data::vocabulary::{BOS, EOS, PAD};
 use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::decoding::token_scores::TokenScore;
 use crate::error::{Error, Result};
@@ -244,7 +244,7 @@ fn encode_row(
         }
         Some(_) => {
             let (target, ended) = read_tokens(tokenizer, target)?;
-            row.target = Some(tokenizer.decode(&target.ids));
+            row.target = Some(tokenizer.decode(&target));
             (target, ended)
         }
     };
@@ -256,12 +256,12 @@ fn encode_row(
     })?;
     summary.truncated += usize::from(source.length_before.is_some());
     summary.unknown[0] += source.unknown;
-    summary.unknown[1] += target.unknown;
-    Ok(Ids { request, target: target.ids, ended })
+    summary.unknown[1] += tokenizer.count_unknown(&target);
+    Ok(Ids { request, target, ended })
 }
 
 /// A target as a JSON list of tokens, and whether `<eos>` ends it.
-fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
+fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Vec<i64>, bool)> {
     let tokens: Vec<String> = serde_json::from_str(list).map_err(|_| {
         let message = format!(
             "a target must be a JSON list of tokens (--tokens-column), but it is `{}`",
@@ -275,8 +275,7 @@ fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
         let message = format!("{} must not occur within a target", tokenizer.token(*id));
         return Err(Error::input(message));
     }
-    let unknown = ids.iter().filter(|id| **id == UNK).count();
-    Ok((Encoded { ids, unknown }, ended))
+    Ok((ids, ended))
 }
 
 /// A pair, and the score of each token of its target.

@@ -69,7 +69,7 @@ pub(crate) fn tokenize(args: &TokenizeArgs) -> Result<()> {
         false => escaped(tokenizer.token(*id)),
     };
     each_line(&mut std::io::stdin().lock(), &mut standard_output(), |line| {
-        Ok(tokenizer.encode(line).ids.iter().map(shown).collect::<Vec<_>>().join(" "))
+        Ok(tokenizer.encode(line).iter().map(shown).collect::<Vec<_>>().join(" "))
     })
 }
 

@@ -16,9 +16,7 @@ mod tokenizers;
 
 pub use files::{Files, PairFile, TableFile, ValidPairs};
 pub use side::{Normalize, SideConfig, Whitespace};
-pub use tokenizers::{
-    BytesConfig, CharactersConfig, GraphemesConfig, PiecesConfig, PretrainedConfig, WordsConfig,
-};
+pub use tokenizers::*;
 
 /// The most tokens of a text, which is also the most bytes of a line.
 const LONGEST: u64 = 1 << 24;

@@ -189,14 +189,14 @@ impl Dataset {
         let (mut kept, mut rows, mut unknown) = (Vec::new(), Vec::new(), [0, 0]);
         let mut tokens = TokenWriter::new(Vec::new(), tokenizers.width());
         for (row, (pair, target)) in pairs.into_iter().zip(targets).enumerate() {
-            let too_long = of_target(target.ids.len(), config).map(|why| (Reason::TooLong, why));
-            let short = || ctc.then(|| too_short(&features, row, &target.ids)).flatten();
+            let too_long = of_target(target.len(), config).map(|why| (Reason::TooLong, why));
+            let short = || ctc.then(|| too_short(&features, row, &target)).flatten();
             if let Some(why) = too_long.or_else(|| short().map(|why| (Reason::TooShort, why))) {
                 leave_out(pair.place, why, config, &mut left_out)?;
                 continue;
             }
-            unknown[1] += target.unknown;
-            let written = tokens.push([&[], &target.ids]);
+            unknown[1] += tokenizers.target.count_unknown(&target);
+            let written = tokens.push([&[], &target]);
             written.map_err(|error| Error::failure(error.to_string()))?;
             rows.push(row);
             kept.push(pair);

@@ -39,8 +39,8 @@ pub(crate) fn learn(pairs: &[Pair], config: &DataConfig, source: &TokenizerSourc
     })?;
     for round in 0.. {
         let lengths = |pair: &Pair| {
-            let source = found.source.tokenizer().map_or(0, |source| source.encode(&pair.source).ids.len());
-            [source, found.target.encode(&pair.target).ids.len()]
+            let source = found.source.tokenizer().map_or(0, |source| source.encode(&pair.source).len());
+            [source, found.target.encode(&pair.target).len()]
         };
         let lengths: Vec<[usize; 2]> = learned_from.iter().map(|pair| lengths(pair)).collect();
         let fits = |lengths: &[usize; 2], spared: usize| {

@@ -1,14 +1,11 @@
 //! From files to batches: pairs are read, tokenized, sampled and padded.
 //!
-//! This folder creates CPU tensors and depends on no model. A source is tokens today and may be audio frames later, so
-//! a batch has a [`batch::SourceBatch`], which only the encoder's front reads.
+//! This folder creates CPU tensors and depends on no model. A source is tokens or frames of a recording
+//! ([`source::SourceItem`]), so a batch has a [`batch::SourceBatch`], which only the encoder's front reads.
 
 mod config;
 
-pub use config::{
-    BytesConfig, CharactersConfig, DataConfig, Files, GraphemesConfig, Normalize, PairFile, PiecesConfig,
-    Policy, PretrainedConfig, SideConfig, TableFile, TooLong, ValidPairs, Whitespace, WordsConfig,
-};
+pub use config::*;
 
 pub mod audio;
 pub mod batch;

@@ -4,15 +4,12 @@
 //! ends reading, names the file and the line, and shows the row. Texts only: no tokens, no tensors. [`RowReader`]
 //! streams rows for decoding, and [`read_pairs`] is built on it.
 
-mod alternatives;
 mod compression;
 mod extra_fields;
 mod format;
 mod line_ends;
 mod lines;
-mod parallel;
 mod row_reader;
-mod source_row;
 mod table;
 
 use std::fmt;
@@ -22,14 +19,13 @@ use std::sync::Arc;
 
 use crate::data::{Files, PairFile, TableFile};
 use crate::error::{Error, Result};
-pub(crate) use alternatives::{check_alternatives, split_alternatives};
 pub(crate) use extra_fields::{ExtraField, FieldValue};
 pub use format::Format;
 pub(crate) use lines::{LineEnds, shorten};
 #[cfg(feature = "cli")]
 pub(crate) use row_reader::KEYS;
+pub(crate) use row_reader::{COLUMN_SEPARATOR, SourceRow};
 pub use row_reader::{Columns, RowReader};
-pub(crate) use source_row::{COLUMN_SEPARATOR, SourceRow};
 
 /// What names the scripts that fetch or make the sets of configs/.
 const SETS: &str = "data/README.md";
@@ -273,6 +269,32 @@ impl Reading<'_> {
         let (target, other_targets) = (first.to_owned(), others.into_iter().map(str::to_owned).collect());
         Ok(Pair { target, other_targets, ..pair })
     }
+}
+
+/// The targets in a field, the first one and the others; without a text between them, the field is one target.
+pub(crate) fn split_alternatives<'t>(field: &'t str, between: Option<&str>) -> (&'t str, Vec<&'t str>) {
+    let Some(between) = between else { return (field, Vec::new()) };
+    let mut targets = field.split(between);
+    let first = targets.next().unwrap_or_default();
+    (first, targets.collect())
+}
+
+/// Checks that no one of several targets is empty. A field that is empty as a whole is one target, and `data.empty` decides
+/// about it.
+///
+/// # Errors
+/// An input error without a place: a target is empty.
+pub(crate) fn check_alternatives(field: &str, between: Option<&str>) -> Result<()> {
+    let (first, others) = split_alternatives(field, between);
+    let is_empty = |target: &&str| target.trim().is_empty();
+    if others.is_empty() || !std::iter::once(&first).chain(&others).any(is_empty) {
+        return Ok(());
+    }
+    let (between, field) = (between.unwrap_or_default(), shorten(field));
+    let message = format!("none of several targets may be empty, but one of these is\n  {field}");
+    Err(Error::input(message).hint(format!(
+        "remove the needless `{between}`, which separates the targets of a row (`data.target.alternatives`)"
+    )))
 }
 
 /// The file's name in messages.

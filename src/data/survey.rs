@@ -159,12 +159,12 @@ impl SideSurvey {
     fn add(&mut self, pair: &Pair, text: &str, side: Side) {
         self.characters.add(text, &pair.place);
         let tokenizer = side.tokenizer;
-        let encoded = tokenizer.encode(text);
-        let length = encoded.ids.len();
+        let ids = tokenizer.encode(text);
+        let (length, unknown) = (ids.len(), tokenizer.count_unknown(&ids));
         *self.lengths.entry(length).or_default() += 1;
         self.tokens += length as u64;
-        self.unknown_tokens += encoded.unknown as u64;
-        if encoded.unknown > 0 {
+        self.unknown_tokens += unknown as u64;
+        if unknown > 0 {
             for symbol in tokenizer.unknown_symbols(text) {
                 self.unknown.entry(symbol).or_insert_with(|| (0, pair.place.clone())).0 += 1;
             }

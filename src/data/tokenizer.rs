@@ -47,15 +47,6 @@ const LONGEST_MEAN: usize = 16;
 /// The text that a token adds to an output, in bytes: at its start, and later. Together, those of an output are UTF-8.
 pub(crate) type TokenBytes = [Box<[u8]>; 2];
 
-/// A text as ids, without BOS and EOS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Encoded {
-    /// The ids.
-    pub ids: Vec<i64>,
-    /// Number of UNK ids.
-    pub unknown: usize,
-}
-
 /// Converts the texts of a side to ids and back.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
@@ -136,18 +127,17 @@ impl Tokenizer {
         self.parts.as_ref().map_or(Ok(()), |parts| parts.check_columns(text))
     }
 
-    /// Normalizes and tokenizes a text, without BOS and EOS. Symbols that are not in the vocabulary (for pieces
-    /// characters, otherwise tokens) are UNK and counted.
-    pub fn encode(&self, text: &str) -> Encoded {
+    /// The ids of a text in its form, without BOS and EOS. Symbols that are not in the vocabulary (for pieces characters,
+    /// otherwise tokens) are UNK.
+    pub fn encode(&self, text: &str) -> Vec<i64> {
         let mut ids = Vec::new();
         self.cut(text, &mut |id, _| ids.push(id));
-        self.encoded(ids)
+        ids
     }
 
-    /// Ids, with the number of those that are unknown symbols.
-    pub(crate) fn encoded(&self, ids: Vec<i64>) -> Encoded {
-        let unknown = ids.iter().filter(|id| self.scheme.is_unknown(**id)).count();
-        Encoded { ids, unknown }
+    /// Number of ids that are unknown symbols.
+    pub(crate) fn count_unknown(&self, ids: &[i64]) -> usize {
+        ids.iter().filter(|id| self.scheme.is_unknown(**id)).count()
     }
 
     /// Gives each token and what it covers.
@@ -167,7 +157,7 @@ impl Tokenizer {
     }
 
     /// [`Tokenizer::encode`] for each of many texts.
-    pub(crate) fn encode_all(&self, texts: &[&str]) -> Vec<Encoded> {
+    pub(crate) fn encode_all(&self, texts: &[&str]) -> Vec<Vec<i64>> {
         texts.iter().map(|text| self.encode(text)).collect()
     }
 

@@ -116,7 +116,7 @@ fn write(
         (TRAINING, tensors::to_bytes(&snapshot.training, None)?),
         (STATE, state),
     ];
-    run.save(progress.step, snapshot.best, &files)?;
+    run.save_checkpoint(progress.step, snapshot.best, &files)?;
     // A run that resumes from here needs the best checkpoints of `progress`.
     let mut kept: Vec<u64> =
         snapshot.best_steps.iter().copied().chain(progress.best_steps()).chain(snapshot.best).collect();

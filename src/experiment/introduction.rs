@@ -192,7 +192,7 @@ fn introduce_limits(
     let limits = LengthLimits::new(config);
     let too_long = |row: usize, (source, target): (usize, usize)| {
         let limit = limits.of(source, longest);
-        let fits = |text: &String| tokenizers.target.encode(text).ids.len() < limit;
+        let fits = |text: &String| tokenizers.target.encode(text).len() < limit;
         let mut others = valid.corpus.pairs().get(row).into_iter().flat_map(|pair| &pair.other_targets);
         (target >= limit && !others.any(fits)).then_some((target + 1, limit))
     };

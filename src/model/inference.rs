@@ -56,7 +56,7 @@ enum NetworkState {
 
 /// Whole targets, as the network has read them.
 #[derive(Debug)]
-pub struct ReadTargets {
+pub(crate) struct ReadTargets {
     /// The hidden state from which each token is scored, EOS last, target after target: (N, D)
     hidden: Tensor,
     /// For each position the allowed tokens; `None` for all.
@@ -67,7 +67,7 @@ pub struct ReadTargets {
 
 impl ReadTargets {
     /// All positions in parts, none of which needs much memory for its scores.
-    pub fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let all = self.allowed.len();
         (0..all).step_by(MAX_SCORED_POSITIONS).map(move |start| start..all.min(start + MAX_SCORED_POSITIONS))
     }
@@ -164,7 +164,7 @@ impl Inference {
 
     /// Reads whole targets (token ids) after BOS, one for each row of `state`, which must be new. All tokens of a target are
     /// read at once, under a causal mask: on the CPU the scores are bit-identical to those of [`Inference::step`].
-    pub fn read_targets(&self, mut state: DecoderState, targets: &[&[i64]]) -> ReadTargets {
+    pub(crate) fn read_targets(&self, mut state: DecoderState, targets: &[&[i64]]) -> ReadTargets {
         let _guard = tch::no_grad_guard();
         let fed: Vec<Vec<i64>> = targets.iter().map(|target| [&[BOS], *target].concat()).collect();
         let runs: Vec<&[i64]> = fed.iter().map(Vec::as_slice).collect();
@@ -180,7 +180,7 @@ impl Inference {
     ///
     /// # Errors
     /// Errors of libtorch.
-    pub fn log_probabilities_at(
+    pub(crate) fn log_probabilities_at(
         &self,
         read: &ReadTargets,
         positions: Range<usize>,

@@ -9,7 +9,7 @@ use crate::data::audio::processor::AudioProcessor;
 use crate::data::readers::shorten;
 use crate::data::source::{SourceItem, subsampled};
 use crate::data::source_processor::{SourceProcessor, SourceRef};
-use crate::data::tokenizer::{Encoded, Tokenizer};
+use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
 use crate::decoding::incremental_decoder::{DecodeRequest, IncrementalDecoder};
 use crate::error::{Error, Result, counted};
@@ -125,15 +125,18 @@ impl LoadedModel {
         let others = self.others.iter().filter(|_| !self.tokenizes_alike());
         let others = others.filter_map(|other| other.tokenizers.source.tokenizer());
         let tokenizers: Vec<&Tokenizer> = std::iter::once(tokenizer).chain(others).collect();
-        let mut all: Vec<Encoded> = tokenizers.iter().map(|tokenizer| tokenizer.encode(text)).collect();
-        let length = all[0].ids.len();
+        let mut all: Vec<Vec<i64>> = tokenizers.iter().map(|tokenizer| tokenizer.encode(text)).collect();
+        let length = all[0].len();
         let mut is_cut = false;
-        for ((part, limit), tokenizer) in all.iter_mut().zip(self.source_limits()).zip(tokenizers) {
+        for (ids, limit) in all.iter_mut().zip(self.source_limits()) {
             match too_long {
                 TooLong::Refuse(hint) => {
-                    check_length(part, "source", limit).map_err(|error| error.hint(hint))?
+                    check_length(ids, "source", limit).map_err(|error| error.hint(hint))?
                 }
-                TooLong::Truncate => is_cut |= truncate(part, tokenizer, limit),
+                TooLong::Truncate => {
+                    is_cut |= ids.len() > limit;
+                    ids.truncate(limit);
+                }
             }
         }
         let texts = match self.experiment.decoding.replace_unknown {
@@ -142,18 +145,19 @@ impl LoadedModel {
         };
         let mut all = all.into_iter();
         let own = all.next().unwrap_or_default();
+        let unknown = tokenizer.count_unknown(&own);
         let decode = DecodeRequest {
-            other_sources: all.map(|other| other.ids.into()).collect(),
-            ..self.options.request(own.ids, self.decoder().max_length())
+            other_sources: all.map(SourceItem::from).collect(),
+            ..self.options.request(own, self.decoder().max_length())
         };
-        Ok(EncodedRequest { decode, unknown: own.unknown, texts, length_before: is_cut.then_some(length) })
+        Ok(EncodedRequest { decode, unknown, texts, length_before: is_cut.then_some(length) })
     }
 
     /// The forced prefix for this text.
     fn forced_prefix(&self, request: &DecodeRequest, text: &str) -> Result<ForcedPrefix> {
         let target = &self.tokenizers.target;
         let Some(prefix) = self.options.texts.forced_prefix(&target.normalized(text)) else {
-            let unknown = target.encode(text).unknown;
+            let unknown = target.count_unknown(&target.encode(text));
             let message = format!(
                 "a prefix must consist of symbols of the target's vocabulary, but it lacks {unknown} of `{}`",
                 shorten(text)
@@ -180,9 +184,9 @@ impl LoadedModel {
     ///
     /// # Errors
     /// An input error without a place.
-    pub(crate) fn check_target(&self, source: &SourceItem, target: &Encoded) -> Result<()> {
+    pub(crate) fn check_target(&self, source: &SourceItem, target: &[i64]) -> Result<()> {
         check_length(target, "target", self.max_target_length())?;
-        match !self.is_requested(source) && !target.ids.is_empty() {
+        match !self.is_requested(source) && !target.is_empty() {
             true => Err(Error::input("a target must have a source, but it is empty")),
             false => Ok(()),
         }
@@ -233,17 +237,8 @@ fn too_long_to_hear(seconds: f64, most: f64) -> Error {
     )
 }
 
-/// Truncates a source; returns whether it was too long.
-fn truncate(source: &mut Encoded, tokenizer: &Tokenizer, limit: usize) -> bool {
-    let is_cut = source.ids.len() > limit;
-    if is_cut {
-        *source = tokenizer.encoded(source.ids[..limit].to_vec());
-    }
-    is_cut
-}
-
-fn check_length(side: &Encoded, name: &str, limit: usize) -> Result<()> {
-    let length = side.ids.len();
+fn check_length(ids: &[i64], name: &str, limit: usize) -> Result<()> {
+    let length = ids.len();
     if length <= limit {
         return Ok(());
     }

@@ -35,7 +35,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn seqloom_paged_attention(
         out: *mut *mut C_tensor,
-        attended: *mut f32,
+        attention_weights: *mut f32,
         most: i64,
         query: *const C_tensor,
         keys_values: *const C_tensor,

@@ -49,12 +49,12 @@ unsafe extern "C" {
     ) -> c_int;
     fn seqloom_group_sum(
         group: *mut c_void,
-        flat: *const C_tensor,
-        own: *const C_tensor,
+        flat: *mut C_tensor,
+        own: *mut C_tensor,
         out: *mut *mut C_tensor,
     ) -> c_int;
-    fn seqloom_group_gather(group: *mut c_void, own: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
-    fn seqloom_group_broadcast(group: *mut c_void, bytes: *const C_tensor) -> c_int;
+    fn seqloom_group_gather(group: *mut c_void, own: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn seqloom_group_broadcast(group: *mut c_void, bytes: *mut C_tensor) -> c_int;
 }
 
 /// The bytes of NCCL's id of a group.
@@ -184,19 +184,20 @@ impl Collectives {
     /// # Shapes
     /// flat: (N) f32, contiguous, N a multiple of the number of ranks
     pub(crate) fn sum(&self, flat: &Tensor, message: &[u8]) -> Outcome<Vec<Vec<u8>>> {
-        let (own, mut out) = (Tensor::from_slice(message), std::ptr::null_mut());
+        let (mut own, mut out) = (Tensor::from_slice(message), std::ptr::null_mut());
+        let flat = flat.as_ptr().cast_mut();
         // SAFETY: a live group, a live tensor that is changed in place, and one that is read; on success `out` is a new
         // tensor that we own.
-        done(unsafe { seqloom_group_sum(self.handle, flat.as_ptr(), own.as_ptr(), &mut out) })?;
+        done(unsafe { seqloom_group_sum(self.handle, flat, own.as_mut_ptr(), &mut out) })?;
         // SAFETY: the call succeeded, so we own `out`.
         self.by_rank(&unsafe { Tensor::from_ptr(out) })
     }
 
     /// The bytes of each rank; all must give as many.
     pub(crate) fn gather(&self, own: &[u8]) -> Outcome<Vec<Vec<u8>>> {
-        let (own, mut out) = (Tensor::from_slice(own), std::ptr::null_mut());
+        let (mut own, mut out) = (Tensor::from_slice(own), std::ptr::null_mut());
         // SAFETY: a live group and a live tensor; on success `out` is a new tensor that we own.
-        done(unsafe { seqloom_group_gather(self.handle, own.as_ptr(), &mut out) })?;
+        done(unsafe { seqloom_group_gather(self.handle, own.as_mut_ptr(), &mut out) })?;
         // SAFETY: the call succeeded, so we own `out`.
         self.by_rank(&unsafe { Tensor::from_ptr(out) })
     }
@@ -209,9 +210,9 @@ impl Collectives {
 
     /// Replaces bytes by those of rank 0, as many.
     pub(crate) fn broadcast(&self, bytes: &mut Vec<u8>) -> Outcome<()> {
-        let tensor = Tensor::from_slice(bytes);
+        let mut tensor = Tensor::from_slice(bytes);
         // SAFETY: a live group, and a live tensor that is changed in place.
-        done(unsafe { seqloom_group_broadcast(self.handle, tensor.as_ptr()) })?;
+        done(unsafe { seqloom_group_broadcast(self.handle, tensor.as_mut_ptr()) })?;
         *bytes = bytes_of(&tensor)?;
         Ok(())
     }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
-use super::gradient_sum::GradientSum;
 use super::metrics::RunningStats;
+use super::replicas::GradientSum;
 use crate::data::shard::{Shard, Tree};
 use crate::distributed::Group;
 use crate::error::{Error, Result};

@@ -12,11 +12,10 @@ use tch::{Device, Tensor};
 use super::TrainingConfig;
 use super::context::{InjectedFaults, TrainContext};
 use super::exchange::Exchange;
-use super::gradient_sum::GradientSum;
+use super::loss::objective;
 use super::metrics::RunningStats;
-use super::objective::objective;
 use super::out_of_memory::{MemoryRoom, catch_out_of_memory, find_budget};
-use super::replicas::Replicas;
+use super::replicas::{GradientSum, Replicas};
 use crate::data::batch::Batch;
 use crate::data::loader::{Collator, MicroBatch, UpdatePlan};
 use crate::data::shard::{Shard, Tree};
@@ -242,8 +241,8 @@ impl GradientEngine<'_> {
         self.replicas.with(|replica| {
             let batch = &batch.to_device(replica.device());
             let found = objective(&replica.model, self.config, batch, self.step, seed);
-            let gradients = replica.backward(&(&found.loss * (fault / tokens as f64)))?;
-            let losses = Tensor::stack(&[found.loss.detach() * fault, found.nll.detach()], 0); // (2)
+            let gradients = replica.backward(&(&found.total * (fault / tokens as f64)))?;
+            let losses = Tensor::stack(&[found.total.detach() * fault, found.nll.detach()], 0); // (2)
             Ok(GradientSum { counts: RunningStats::of(batch), losses, gradients })
         })
     }

@@ -1,10 +1,13 @@
-//! One network per thread over the same weights: libtorch's tensors can move between threads, but cannot be shared by
-//! several at a time.
+//! One network per thread over the same weights, and the sum of their gradients.
+//!
+//! libtorch's tensors can move between threads, but cannot be shared by several at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Tensor};
 
+use super::metrics::RunningStats;
+use super::partition::partition_by_size;
 use crate::model::network::Network;
 use crate::model::params::Params;
 use crate::runtime::threads;
@@ -92,6 +95,40 @@ impl Replicas {
         // A replica whose work panics is not returned to the pool: a new one costs nothing.
         locked(&self.idle).push(replica);
         out
+    }
+}
+
+/// The sum of the gradients of one or more shards.
+pub(crate) struct GradientSum {
+    /// Their counts; its sums are zero.
+    pub counts: RunningStats,
+    /// Loss and negative log-likelihood: (2) f64
+    pub losses: Tensor,
+    /// One per weight; undefined if the loss does not depend on it.
+    pub gradients: Vec<Tensor>,
+}
+
+impl GradientSum {
+    /// Adds each weight's gradients on whichever thread is free.
+    pub(crate) fn plus(mut self, other: GradientSum) -> GradientSum {
+        self.counts.add(&other.counts);
+        let pairs = self.gradients.into_iter().zip(other.gradients).collect();
+        let context = partition_by_size(pairs, self.losses.device(), |(sum, _)| sum);
+        let added = |part: Vec<(Tensor, Tensor)>| -> Vec<Tensor> {
+            let _guard = tch::no_grad_guard();
+            part.into_iter().map(|(sum, more)| add(sum, more)).collect()
+        };
+        let gradients = threads::each(context, added).into_iter().flatten().collect();
+        GradientSum { counts: self.counts, losses: self.losses + other.losses, gradients }
+    }
+}
+
+/// The sum of two gradients, either of which may be undefined.
+fn add(mut sum: Tensor, more: Tensor) -> Tensor {
+    match (sum.defined(), more.defined()) {
+        (true, true) => sum.g_add_(&more),
+        (false, _) => more,
+        (true, false) => sum,
     }
 }
 

@@ -245,7 +245,7 @@ mod tests {
     fn the_deciding_score_compares_texts_in_the_form_of_outputs() {
         let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
         let found = |pair: &Pair, output: &str, by: &str| {
-            let tokens = target.encode(output).ids;
+            let tokens = target.encode(output);
             let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
             let [shown, deciding] = ["exact_match", by].map(|name| MetricSet::new(MetricKind::named(name)));
             let (found, _) = compared(&target, (shown, deciding), [(pair, &one)].into_iter());

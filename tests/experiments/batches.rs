@@ -44,7 +44,7 @@ fn tokenized(experiment: &Experiment) -> (Tokenizers, Vec<SourceItem>) {
     let Some(audio) = &data.source.audio else {
         let tokenizers = Tokenizers::train(data, &pairs.iter().collect::<Vec<_>>()).unwrap();
         let source = tokenizers.source.tokenizer().unwrap();
-        let sources = pairs.iter().map(|pair| source.encode(&pair.source).ids.into()).collect();
+        let sources = pairs.iter().map(|pair| source.encode(&pair.source).into()).collect();
         return (tokenizers, sources);
     };
     let processor = AudioProcessor::new(audio, 16_000).unwrap();

@@ -153,10 +153,10 @@ fn the_loss_in_pieces_equals_the_loss_in_one() {
             .map(|leaf| Tensor::run_backward(&[&plain * 0.5], &[leaf], true, false).remove(0));
         let output = Linear::over(weight.shallow_clone(), Kind::Float);
         let loss = cross_entropy(&predictions(&hidden, &output), &labels, smoothing);
-        assert_close(&(&loss.smoothed / &plain), &Tensor::ones([], FLOAT), 1e-6, "smoothed loss");
+        assert_close(&(&loss.total / &plain), &Tensor::ones([], FLOAT), 1e-6, "smoothed loss");
         assert_close(&(&loss.nll / &nll), &Tensor::ones([], FLOAT), 1e-6, "nll");
         assert_same(&loss.correct, &log_p.argmax(-1, false).eq_tensor(&places).sum(Kind::Double), "correct");
-        let ours = Tensor::run_backward(&[&loss.smoothed * 0.5], &[&hidden, &weight], false, false);
+        let ours = Tensor::run_backward(&[&loss.total * 0.5], &[&hidden, &weight], false, false);
         assert_close(&ours[0], &to_hidden, 1e-6, "gradient of hidden");
         assert_close(&(&ours[1] / rows), &(to_weight / rows), 1e-7, "gradient of the weight");
     }
@@ -170,8 +170,8 @@ fn a_loss_in_bf16_is_close_to_that_in_f32_and_its_gradients_are_f32() {
     let run = |compute| {
         let output = Linear::over(weight.shallow_clone(), compute);
         let loss = cross_entropy(&predictions(&hidden, &output), &labels, 0.1);
-        let gradients = Tensor::run_backward(&[&loss.smoothed], &[&hidden, &weight], false, false);
-        (loss.smoothed.double_value(&[]), gradients)
+        let gradients = Tensor::run_backward(&[&loss.total], &[&hidden, &weight], false, false);
+        (loss.total.double_value(&[]), gradients)
     };
     let ((exact, exact_gradients), (rough, rough_gradients)) = (run(Kind::Float), run(Kind::BFloat16));
     assert!(exact != rough && (rough / exact - 1.0).abs() < 1e-2, "{exact} and {rough}");

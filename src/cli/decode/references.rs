@@ -43,5 +43,5 @@ fn target(loaded: &LoadedModel, row: &Row<EncodedRequest>) -> Option<Result<(Dec
     let request = DecodeRequest { allowed: None, ..request.decode.clone() };
     let checked = loaded.check_target(&request.source, &target);
     let checked = checked.map_err(|error| error.at(&read.place));
-    Some(checked.map(|()| (request, target.ids)))
+    Some(checked.map(|()| (request, target)))
 }

@@ -334,7 +334,7 @@ impl DecodeSummary {
 fn is_beyond_the_limit(loaded: &LoadedModel, read: &SourceRow, asked: &EncodedRequest) -> bool {
     let Some(field) = &read.target else { return false };
     let (first, others) = loaded.references(field);
-    let length = |text: &str| loaded.tokenizers.target.encode(text).ids.len();
+    let length = |text: &str| loaded.tokenizers.target.encode(text).len();
     std::iter::once(first).chain(others).all(|text| length(text) >= asked.decode.max_length)
 }
 

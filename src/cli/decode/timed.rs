@@ -179,7 +179,7 @@ mod tests {
     /// The words of a text whose tokens take 0.1 s each, with a probability of a half.
     fn of_text(config: SideConfig, text: &str) -> Vec<Word> {
         let tokenizer = Tokenizer::train(&config, [text].into_iter()).unwrap();
-        let tokens = tokenizer.encode(text).ids;
+        let tokens = tokenizer.encode(text);
         let times = (0..tokens.len()).map(|n| [n as f64 / 10.0, (n + 1) as f64 / 10.0]).collect();
         let token_scores = vec![0.5_f32.ln(); tokens.len() + 1];
         let hypothesis = Hypothesis { tokens, finished: true, ..Hypothesis::default() };

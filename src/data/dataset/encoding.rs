@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Tokenizers, leave_out, of_side, of_target};
+use crate::data::corpus::Example;
 use crate::data::left_out::{LeftOut, Reason};
 use crate::data::readers::Pair;
 use crate::data::token_store::{TokenWriter, Width};
-use crate::data::tokenizer::{ChangeCounts, Changes, Encoded, Tokenizer};
+use crate::data::tokenizer::{ChangeCounts, Changes, Tokenizer};
 use crate::data::{DataConfig, Files, PairFile};
 use crate::error::{Error, Result};
 use crate::runtime::threads;
@@ -46,7 +47,9 @@ pub(crate) struct Encoding<'a, W, K> {
 
 /// A pair in tokens.
 struct Cut {
-    sides: [Encoded; 2],
+    example: Example,
+    /// Symbols that are not in the vocabulary, on each side.
+    unknown: [usize; 2],
     changes: [Changes; 2],
 }
 
@@ -99,23 +102,25 @@ impl<'a, W: Write, K: FnMut(Pair) -> Result<()>> Encoding<'a, W, K> {
             self.found.changes.push((first.place.file.clone(), Default::default()));
         }
         let (source, target) = (self.source, self.target);
-        let cut = |pair: &Pair| Cut {
-            sides: [source.encode(&pair.source), target.encode(&pair.target)],
-            changes: [source.changes(&pair.source), target.changes(&pair.target)],
+        let cut = |pair: &Pair| {
+            let sides = [source.encode(&pair.source), target.encode(&pair.target)];
+            let unknown = [source.count_unknown(&sides[0]), target.count_unknown(&sides[1])];
+            let changes = [source.changes(&pair.source), target.changes(&pair.target)];
+            let [source, target] = sides;
+            Cut { example: Example { source: source.into(), target }, unknown, changes }
         };
         let parts = pairs.chunks(PART).collect();
         let parts = threads::each(parts, |pairs: &[Pair]| pairs.iter().map(cut).collect::<Vec<Cut>>());
         pairs.into_iter().zip(parts.into_iter().flatten()).try_for_each(|(pair, cut)| self.take(pair, cut))
     }
 
-    fn take(&mut self, pair: Pair, Cut { sides: [source, target], changes }: Cut) -> Result<()> {
+    fn take(&mut self, pair: Pair, Cut { example, unknown, changes }: Cut) -> Result<()> {
         if let Some((_, counts)) = self.found.changes.last_mut() {
             counts.iter_mut().zip(changes).for_each(|(count, changes)| count.add(changes));
         }
-        let too_long = [
-            of_side("source", source.ids.len(), &self.config.source),
-            of_target(target.ids.len(), self.config),
-        ];
+        let Example { source, target } = example;
+        let too_long =
+            [of_side("source", source.length(), &self.config.source), of_target(target.len(), self.config)];
         if let Some(why) = too_long.into_iter().flatten().next() {
             return leave_out(pair.place, (Reason::TooLong, why), self.config, &mut self.found.left_out);
         }
@@ -123,9 +128,8 @@ impl<'a, W: Write, K: FnMut(Pair) -> Result<()>> Encoding<'a, W, K> {
             let message = format!("a set may have at most {} pairs, but it has more", u32::MAX);
             return Err(Error::input(message));
         }
-        self.found.unknown[0] += source.unknown;
-        self.found.unknown[1] += target.unknown;
-        let written = self.writer.push([&source.ids, &target.ids]);
+        self.found.unknown.iter_mut().zip(unknown).for_each(|(all, more)| *all += more);
+        let written = self.writer.push([source.tokens(), &target]);
         written.map_err(|error| Error::failure(format!("cannot write the tokens of a set: {error}")))?;
         (self.keep)(pair)
     }

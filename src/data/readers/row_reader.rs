@@ -6,6 +6,7 @@
 mod extra_columns;
 mod fields;
 mod objects;
+mod parallel;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod replaced;
@@ -15,14 +16,39 @@ use std::io::Read;
 use std::path::Path;
 
 use super::Place;
+use super::extra_fields::ExtraField;
 use super::format::Format;
 use super::lines::{LineEnds, Lines, ReadError, ReadResult};
-use super::parallel::parallel_row;
-use super::source_row::{COLUMN_SEPARATOR, SourceRow};
 use super::table::{read_csv, read_tsv};
 use crate::error::{Error, Result};
 use fields::Fields;
 use objects::Keys;
+use parallel::parallel_row;
+
+/// Between the columns of a source that has several.
+pub(crate) const COLUMN_SEPARATOR: char = '\t';
+
+/// A row of an input: its texts, and where it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRow {
+    /// The source, as it is in the file; several columns are separated by tabs.
+    pub text: String,
+    /// The target, if the table has its column; always in parallel text. A list of tokens is kept as JSON.
+    pub target: Option<String>,
+    /// The forced prefix of the output, if a table has a column for it.
+    pub prefix: Option<String>,
+    /// The fields that are neither source nor reference, if they are kept ([`RowReader::keeping_extra_fields`]).
+    pub others: Vec<ExtraField>,
+    /// Where the row starts.
+    pub place: Place,
+}
+
+impl SourceRow {
+    /// A source without other fields.
+    fn of_text(text: String, place: Place) -> SourceRow {
+        SourceRow { text, target: None, prefix: None, others: Vec::new(), place }
+    }
+}
 
 /// The requested columns.
 #[derive(Clone, Copy, Debug)]

@@ -93,7 +93,7 @@ mod tests {
 
     fn drawn(side: &SideConfig, text: &str, seed: u64) -> [Vec<i64>; 2] {
         let tokenizer = Tokenizer::train(side, TEXTS[..3].iter().copied()).unwrap();
-        let ids = tokenizer.encode(text).ids;
+        let ids = tokenizer.encode(text);
         let dropout = tokenizer.bpe_dropout(side).unwrap();
         let drawn = dropout.apply(ids.clone(), &mut ChaCha8Rng::seed_from_u64(seed));
         if !ids.contains(&UNK) {
@@ -142,9 +142,9 @@ mod tests {
         let texts = ["low lower lowest\tnew newer newest", "low lower lowest\tnewest"];
         let tokenizer = Tokenizer::train(&source, texts.into_iter()).unwrap();
         let dropout = tokenizer.bpe_dropout(&source).unwrap();
-        let ids = tokenizer.encode(texts[1]).ids;
+        let ids = tokenizer.encode(texts[1]);
         let drawn = dropout.apply(ids.clone(), &mut ChaCha8Rng::seed_from_u64(1));
-        let of_first = tokenizer.encode("low lower lowest\t").ids;
+        let of_first = tokenizer.encode("low lower lowest\t");
         assert_eq!(drawn[..of_first.len()], of_first);
         assert_eq!(drawn.len() - of_first.len(), "▁newest".chars().count());
         assert_eq!(tokenizer.decode(&drawn), texts[1]);

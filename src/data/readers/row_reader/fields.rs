@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Columns, PREFIX_COLUMN, joined};
+use super::{Columns, PREFIX_COLUMN, SourceRow, joined};
 use crate::data::readers::Place;
 use crate::data::readers::extra_fields::{ExtraField, FieldValue};
 use crate::data::readers::lines::{Lines, ReadError, ReadResult, bad_row, shorten};
-use crate::data::readers::source_row::SourceRow;
 use crate::data::readers::table::{Record, no_column, sole_name_with_separator};
 use crate::error::{Error, Result};
 

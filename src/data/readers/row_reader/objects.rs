@@ -2,11 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Columns, PREFIX_COLUMN, joined};
+use super::{Columns, PREFIX_COLUMN, SourceRow, joined};
 use crate::data::readers::Place;
 use crate::data::readers::extra_fields;
 use crate::data::readers::lines::{ArrayPosition, Lines, ReadError, ReadResult, bad_row, shorten};
-use crate::data::readers::source_row::SourceRow;
 use crate::data::readers::table::{kind_of, no_column, read_object};
 use crate::error::Result;
 

@@ -16,12 +16,11 @@ use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
-use super::Columns;
 use super::objects::Keys;
+use super::{Columns, SourceRow};
 use crate::data::readers::Place;
 use crate::data::readers::format::Format;
 use crate::data::readers::lines::{LONGEST, Lines, ReadError, ReadResult, bad_row, shorten};
-use crate::data::readers::source_row::SourceRow;
 use crate::error::{Error, Result, reason};
 
 /// An open file.

@@ -43,6 +43,32 @@ fn read_all(
 const MUST: &str = "none of several targets may be empty, but one of these is\n ";
 
 #[test]
+fn a_field_is_one_target_or_several_with_all_their_white_space() {
+    assert_eq!(split_alternatives("a|b", None), ("a|b", vec![]));
+    assert_eq!(split_alternatives("a b", Some("|")), ("a b", vec![]));
+    assert_eq!(split_alternatives("", Some("|")), ("", vec![]));
+    assert_eq!(split_alternatives("a | b|c", Some("|")), ("a ", vec![" b", "c"]));
+    assert_eq!(split_alternatives("a | b|c", Some(" | ")), ("a", vec!["b|c"]));
+    assert_eq!(split_alternatives("ab", Some("a")), ("", vec!["b"]));
+}
+
+#[test]
+fn one_of_several_must_not_be_empty() {
+    for field in ["", " ", "a", "a|b", "a|b|a"] {
+        assert!(check_alternatives(field, Some("|")).is_ok(), "{field}");
+    }
+    for field in ["a||b", "|a", "a|", "|", "a| \t|b"] {
+        assert!(check_alternatives(field, Some("|")).is_err(), "{field}");
+        assert!(check_alternatives(field, None).is_ok(), "{field}");
+    }
+    assert_eq!(
+        check_alternatives("a||b", Some("|")).unwrap_err().to_string(),
+        "error: none of several targets may be empty, but one of these is\n  a||b\nhint: remove the needless `|`, which \
+         separates the targets of a row (`data.target.alternatives`)"
+    );
+}
+
+#[test]
 fn fields_are_cut_and_an_empty_target_has_its_place() {
     let (folder, path) = file("a.csv", "source,target\na,x|y z|x\nb,x||y\nc,\nd,\"w \"\n");
     let (found, broken) = read_all(None, &path.clone().into(), folder.path());

@@ -1,7 +1,7 @@
 //! Parallel text: two files with one line per pair.
 
-use super::lines::{Lines, ReadError, ReadResult};
-use super::source_row::SourceRow;
+use super::SourceRow;
+use crate::data::readers::lines::{Lines, ReadError, ReadResult};
 use crate::error::Error;
 
 /// Reads both lines even if one of them is broken, so that the next ones match.
