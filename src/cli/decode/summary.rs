@@ -188,8 +188,9 @@ impl DecodeSummary {
     ) -> Option<TargetScore> {
         match row.reference_score.as_ref()? {
             Ok(score) => {
+                let target = &loaded.tokenizers.target;
                 self.scored += 1;
-                self.unknown_references += loaded.tokenizers.target.encode(first).unknown;
+                self.unknown_references += target.count_unknown(&target.encode(first));
                 Some(*score)
             }
             Err(error) => {

@@ -65,10 +65,10 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
             "<h3>{}</h3><div class=\"scroll\"><table class=\"scores\">",
             escaped(&table::title(scores))
         );
-        let notes = table::notes(plan, scores);
+        let comparison = table::comparison(plan, scores);
         for (number, row) in table::cells(plan, scores).iter().enumerate() {
-            let (tag, entry) = (if number == 0 { "th" } else { "td" }, number.checked_sub(1));
-            let is_best = entry == Some(scores.best) && plan.entries.len() > 1;
+            let tag = if number == 0 { "th" } else { "td" };
+            let is_best = comparison.is_some() && number == scores.best + 1;
             out.push_str(if is_best { "<tr class=\"best\">" } else { "<tr>" });
             for (column, cell) in row.iter().enumerate() {
                 let (class, cell) = match column {
@@ -77,10 +77,12 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
                 };
                 let _ = write!(out, "<{tag} class=\"{class}\">{cell}</{tag}>");
             }
-            let note = entry.map_or("", |entry| notes[entry].as_str());
-            let _ = writeln!(out, "<{tag} class=\"faint\">{}</{tag}></tr>", long_name(note));
+            out.push_str("</tr>\n");
         }
         out.push_str("</table></div>\n");
+        if let Some(comparison) = comparison {
+            let _ = writeln!(out, "<p class=\"faint\">Bold: {}</p>", long_name(&comparison));
+        }
         if let Some(line) = table::signature(scores) {
             let _ = writeln!(out, "<p class=\"faint\">{}</p>", escaped(&line));
         }

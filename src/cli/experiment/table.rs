@@ -15,7 +15,8 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
         for scores in &set.scores {
             let rows = counted(set.rows, "row");
             let _ = writeln!(out, "{}: {}, {rows}", set.name, title(scores));
-            marked(&mut out, cells(plan, scores), &notes(plan, scores));
+            let comparison = comparison(plan, scores);
+            marked(&mut out, cells(plan, scores), scores.best, comparison.as_deref());
             if let Some(line) = signature(scores) {
                 let _ = writeln!(out, "{line}");
             }
@@ -98,16 +99,15 @@ pub(super) fn cells(plan: &Plan, scores: &MetricResults) -> Vec<Vec<String>> {
     rows
 }
 
-/// What the best entry is better than; empty for the others.
-pub(super) fn notes(plan: &Plan, scores: &MetricResults) -> Vec<String> {
-    let mut notes = vec![String::new(); plan.entries.len()];
-    if plan.entries.len() > 1 {
-        notes[scores.best] = match worse(plan, scores) {
-            worse if worse.is_empty() => format!("no difference with p < {SIGNIFICANT}"),
-            worse => format!("better than {worse} (p < {SIGNIFICANT})"),
-        };
+/// What the best entry is significantly better than; `None` of a single entry.
+pub(super) fn comparison(plan: &Plan, scores: &MetricResults) -> Option<String> {
+    let others = plan.entries.len() - 1;
+    match scores.better_than.len() {
+        _ if others == 0 => None,
+        0 => Some(format!("not better than any other with p < {SIGNIFICANT}")),
+        worse if worse == others => Some(format!("better than all others (p < {SIGNIFICANT})")),
+        _ => Some(format!("better than {} (p < {SIGNIFICANT})", worse(plan, scores))),
     }
-    notes
 }
 
 /// The names of what the best entry is better than.
@@ -118,14 +118,18 @@ fn worse(plan: &Plan, scores: &MetricResults) -> String {
     names.join("; ")
 }
 
-/// Writes rows in columns; the best one, which has a note, is marked.
-fn marked(out: &mut String, mut rows: Vec<Vec<String>>, notes: &[String]) {
-    let notes: Vec<&str> = std::iter::once("").chain(notes.iter().map(String::as_str)).collect();
-    for (row, note) in rows.iter_mut().zip(&notes) {
-        row[0].insert_str(0, if note.is_empty() { "  " } else { "* " });
+/// Writes rows in columns, and below them what the best one is better than; it is marked.
+fn marked(out: &mut String, mut rows: Vec<Vec<String>>, best: usize, comparison: Option<&str>) {
+    for (number, row) in rows.iter_mut().enumerate() {
+        // The first line is the header.
+        let is_marked = comparison.is_some() && number == best + 1;
+        row[0].insert_str(0, if is_marked { "* " } else { "  " });
     }
-    for (line, note) in aligned(&rows, 1).iter().zip(&notes) {
-        let _ = writeln!(out, "{}", format!("{line}  {note}").trim_end());
+    for line in aligned(&rows, 1) {
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    if let Some(comparison) = comparison {
+        let _ = writeln!(out, "  *: {comparison}");
     }
 }
 
