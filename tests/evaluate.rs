@@ -390,7 +390,7 @@ fn what_cannot_be_compared_is_refused() {
     );
     refused(&[], &["there must be outputs to evaluate"]);
     let metrics = [&texts("poor.txt")[..], &["--metrics", "blue"]].concat();
-    refused(&metrics, &["`blue` is none; there are exact_match, ", "did you mean `bleu`?"]);
+    refused(&metrics, &["`blue` is not one; there are exact_match, ", "did you mean `bleu`?"]);
     let rows = |file: &'static str| [&texts("poor.txt")[..], &["--rows", file]].concat();
     refused(&rows("ref.txt"), &["must name a .csv or .jsonl file"]);
     refused(

@@ -208,8 +208,7 @@ fn jobs_are_merged_and_a_stopped_output_is_resumed_with_the_same_metric() {
 fn unknown_metrics_and_too_few_or_too_many_candidates_are_refused() {
     let scene = Scene::trained();
     let refused = |more: &[&str], parts: &[&str]| scene.decode(more, "ab\n").refused_naming(2, parts);
-    let unknown =
-        "error: --mbr must name a metric, but `chfr` is none; there are exact_match, character_error_rate, ";
+    let unknown = "error: --mbr must name a metric, but `chfr` is not one; there are exact_match, character_error_rate, ";
     refused(&["--mbr", "chfr"], &[unknown, "hint: did you mean `chrf`?"]);
     for candidates in ["0", "1"] {
         let message =

@@ -150,7 +150,7 @@ fn what_needs_a_model_or_the_same_tokens_is_refused() {
             scene.seqloom(&evaluate).refused_naming(2, &[&format!("`{metric}` {}", needs[0]), needs[1]]);
         }
     }
-    let none = "--mbr must name a metric, but `perplexity` is none; there are exact_match, ";
+    let none = "--mbr must name a metric, but `perplexity` is not one; there are exact_match, ";
     scene.decode(&["--mbr", "perplexity"], "ab\n").refused_naming(2, &[none]);
     scene
         .decode(&["--score-references"], "ab\n")

@@ -343,8 +343,8 @@ fn report(args: &DistillArgs, table: &Table, data: &DataConfig, tally: &Tally) -
     }
     if data.valid.share().is_some() {
         status(
-            "note: the run validates on a share of its training pairs (`data.valid`); with these pairs another share would \
-             be taken, and outputs would be references: name a file of validation pairs for the student",
+            "note: the run validates on a share of its training pairs (`data.valid`). With these pairs added, outputs of the \
+             model would become references: set the student's `data.valid` to a file",
         );
     }
     let name = table.in_config(&args.output);

@@ -55,7 +55,7 @@ pub(crate) struct ExperimentArgs {
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = CONFIG)]
     overrides: Vec<String>,
     /// Train each config with each of these seeds
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1_u64, 2, 3], help_heading = RUN,
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,2,3", help_heading = RUN,
         value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
     seeds: Vec<u64>,
     /// Also decode with models of several seeds together, for each config: all, or those of the N seeds with the best

@@ -13,7 +13,7 @@ pub(crate) fn metric_named(option: &str, name: &str, known: &[MetricKind]) -> Re
         let names: Vec<&str> = known.iter().map(|kind| kind.name).collect();
         let there = names.join(", ");
         let error =
-            Error::input(format!("{option} must name a metric, but `{name}` is none; there are {there}"));
+            Error::input(format!("{option} must name a metric, but `{name}` is not one; there are {there}"));
         match nearest(name, &names) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,

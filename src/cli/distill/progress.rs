@@ -88,8 +88,7 @@ fn without_record(output: &Path, place: &Path) -> Error {
 
 fn damaged(output: &Path, error: &serde_json::Error) -> Error {
     let output = output.display();
-    Error::failure(format!("the record beside {output} must tell how far it is, but it is damaged: {error}"))
-        .hint(ANEW)
+    Error::failure(format!("the record beside {output} is damaged: {error}")).hint(ANEW)
 }
 
 fn changed(output: &Path, [recorded, there]: [u64; 2]) -> Error {

@@ -66,7 +66,7 @@ fn check_tokens(runs: &[PathBuf], kinds: &[MetricKind]) -> Result<()> {
     let Some((number, what)) = first_with_others(runs)? else { return Ok(()) };
     let [first, other] = [0, number].map(|run| runs[run].display());
     let message = format!(
-        "runs must cut targets into the same tokens to be compared by `{}`, but those of {first} and {other} differ: {what}",
+        "`{}` compares only runs with the same target tokens, but those of {first} and {other} differ: {what}",
         kind.name
     );
     Err(Error::input(message).hint("compare them by metrics of their outputs, such as chrf"))

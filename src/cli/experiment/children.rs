@@ -102,7 +102,7 @@ impl Pool {
         let started = match next(task) {
             Ok(None) => return,
             Ok(Some(step)) if last == Some(step.what.as_str()) => {
-                Err(Error::failure(format!("{} ended well, but its files are not complete", step.what)))
+                Err(Error::failure(format!("{} succeeded, but its files are incomplete", step.what)))
             }
             Ok(Some(step)) => spawn(task, step),
             Err(error) => Err(error),
