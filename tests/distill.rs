@@ -133,7 +133,7 @@ fn the_output_closest_to_the_reference_is_chosen() {
     };
     refused(
         &["--closest", "blue"],
-        &["--closest must name a metric, but `blue` is none", "did you mean `bleu`?"],
+        &["--closest must name a metric, but `blue` is not one", "did you mean `bleu`?"],
     );
     refused(&["--closest", "chrf", "--n-best", "1"], &["`decoding.n_best` is 1", "--n-best 5"]);
     refused(

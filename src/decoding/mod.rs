@@ -7,6 +7,7 @@
 
 mod config;
 
+#[cfg(feature = "cli")]
 pub(crate) use config::MOST_OF_A_SOURCE;
 pub use config::{Combination, DecodingConfig, LengthPenalty, Method, SamplingConfig, Stop};
 
