@@ -159,7 +159,7 @@ fn what_needs_a_model_or_the_same_tokens_is_refused() {
     scene.train(&[&["--out", "runs/pieces"], &pieces[..]].concat()).succeeded();
     let both =
         ["evaluate", "runs/copy", "runs/pieces", "--input", "valid.csv", "--metrics", "chrf,perplexity"];
-    let differ = "by `perplexity`, but those of runs/copy and runs/pieces differ: kind is characters and bpe";
+    let differ = "`perplexity` compares only runs with the same target tokens, but those of runs/copy and runs/pieces differ: kind is characters and bpe";
     scene.seqloom(&both).refused_naming(2, &[differ, "such as chrf"]);
 }
 
