@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
-use serde::Deserialize;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
@@ -21,21 +20,6 @@ const METADATA_KEY: &str = "seqloom";
 
 /// The most bytes of a header, as the format has it.
 const LONGEST_HEADER: u64 = 100_000_000;
-
-/// The header of a safetensors file.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "__metadata__", default)]
-    metadata: HashMap<String, String>,
-    #[serde(flatten)]
-    tensors: HashMap<String, Extent>,
-}
-
-/// Where a tensor is, in bytes behind the header: its start and its end.
-#[derive(Deserialize)]
-struct Extent {
-    data_offsets: [u64; 2],
-}
 
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
@@ -81,7 +65,7 @@ pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Opt
     let damaged = |reason: String| damaged_file(path, &reason);
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
-    let metadata = header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY).cloned());
+    let metadata = text_of(&header);
     let mut tensors = NamedTensors::new();
     for (name, view) in file.iter() {
         let kind = kind_of(view.dtype())
@@ -114,13 +98,15 @@ pub(crate) fn read_metadata(path: &Path) -> Result<Option<String>> {
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(cut)?;
-    let Header { mut metadata, tensors } =
-        serde_json::from_slice(&header).map_err(|error| damaged(&error.to_string()))?;
-    let end = tensors.values().map(|tensor| tensor.data_offsets[1]).max().unwrap_or(0);
-    match end.checked_add(8 + length) == Some(size) {
-        true => Ok(metadata.remove(METADATA_KEY)),
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(&error.to_string()))?;
+    match (header.data_len() as u64).checked_add(8 + length) == Some(size) {
+        true => Ok(text_of(&header)),
         false => Err(damaged("its length is not that of its tensors")),
     }
+}
+
+fn text_of(header: &Metadata) -> Option<String> {
+    header.metadata().as_ref()?.get(METADATA_KEY).cloned()
 }
 
 fn damaged_file(path: &Path, reason: &str) -> Error {

@@ -123,16 +123,14 @@ impl DecodedRow {
     /// Fails for a row that `decode --on-error skip` could not read: it has no reference, and its empty output would equal an
     /// empty one. `decode` leaves it out of its values.
     fn check_was_read(&self, finished: bool) -> Result<()> {
+        let Some(error) = self.error().filter(|_| !finished) else { return Ok(()) };
         let is_empty = |text: Option<&str>| text.is_none_or(str::is_empty);
-        let texts = [self.source().as_deref(), self.references(), Some(&*self.0.text)].map(is_empty);
-        match self.error() {
-            Some(error) if !finished && texts == [true; 3] => {
-                let why = error.lines().next().unwrap_or_default();
-                let message = format!("a row must have a reference, but `decode` could not read it: {why}");
-                Err(Error::input(message).at(&self.0.place).hint("remove the row to evaluate the others"))
-            }
-            _ => Ok(()),
+        if [self.source().as_deref(), self.references(), Some(&*self.0.text)].map(is_empty) != [true; 3] {
+            return Ok(());
         }
+        let why = error.lines().next().unwrap_or_default();
+        let message = format!("a row must have a reference, but `decode` could not read it: {why}");
+        Err(Error::input(message).at(&self.0.place).hint("remove the row to evaluate the others"))
     }
 
     /// The error of a field that `decode` would have written in another form.

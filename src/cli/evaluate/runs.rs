@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{EvaluateArgs, is_stdin};
-use crate::checkpoint::model_file;
+use crate::checkpoint::model_file::read_header;
 use crate::checkpoint::run::locate_model;
 use crate::cli::decode::Row;
 use crate::cli::decode::rows::{self, Needed, RowEncoder};
@@ -107,8 +107,7 @@ fn source_args(args: &EvaluateArgs, input: &Path) -> SourceArgs {
 /// The metrics of a run's validations.
 fn metrics_of(run: &Path) -> Result<Vec<MetricKind>> {
     let path = locate_model(run)?;
-    let (header, _) = model_file::read(&path)?;
-    let (experiment, tokenizers) = read_description(&header, &path, &[])?;
+    let (experiment, tokenizers) = read_description(&read_header(&path)?, &path, &[])?;
     let metrics = experiment.training.metric_set(unit_of(&tokenizers.target));
     Ok(metrics.values().iter().map(|metric| metric.kind).collect())
 }
