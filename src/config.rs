@@ -217,17 +217,18 @@ impl Experiment {
         if self.data.source.audio.is_none() {
             return Ok(());
         }
-        let (keys, message) = match self.model.network() {
+        match self.model.network() {
             NetworkConfig::Recurrent(_) => {
-                (["model.recurrent", "data.source.audio"], "a recurrent network reads texts alone")
+                let message = "a recurrent network cannot read recordings";
+                Err(ConfigError::rule(&["model.recurrent", "data.source.audio"], message)
+                    .hint("use [model.transformer]"))
             }
-            NetworkConfig::Transformer(_) if self.decoding.replace_unknown => (
-                ["decoding.replace_unknown", "data.source.audio"],
-                "`replace_unknown` copies symbols of texts, but the sources are recordings",
-            ),
-            NetworkConfig::Transformer(_) => return Ok(()),
-        };
-        Err(ConfigError::rule(&keys, message))
+            NetworkConfig::Transformer(_) if self.decoding.replace_unknown => {
+                let message = "`replace_unknown` copies symbols of texts, but the sources are recordings";
+                Err(ConfigError::rule(&["decoding.replace_unknown", "data.source.audio"], message))
+            }
+            NetworkConfig::Transformer(_) => Ok(()),
+        }
     }
 
     /// Symbols without an order need a network that reads positions.

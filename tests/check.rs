@@ -15,7 +15,7 @@ fn a_sound_config_is_tried_and_its_costs_are_shown() {
     for more in [no_more, &["--set", "data.in_memory_limit=0"]] {
         let finished = scene.seqloom(&[&["check", "copy.toml"], more].concat()).succeeded();
         for part in [
-            " parameters on the CPU (1 thread), f32, into runs/copy\n",
+            " parameters on the CPU (1 thread), f32; run directory runs/copy\n",
             "\n40 training pairs\n8 validation pairs\nvocabularies: ",
             "\nmemory ",
             "\nan update ",

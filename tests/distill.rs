@@ -387,7 +387,7 @@ fn jobs_share_the_sources_and_a_student_reads_all_their_files() {
     assert_eq!(set(&["one.csv", "two.csv"]), set(&["whole.csv"]));
     scene
         .seqloom(&["merge", "one.csv", "two.csv", "--output", "both.csv"])
-        .refused_naming(2, &["the pairs of `distill` need no merging"]);
+        .refused_naming(2, &["outputs of `distill` are not merged"]);
 }
 
 #[test]

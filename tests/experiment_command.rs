@@ -274,7 +274,11 @@ fn an_interrupt_ends_the_trainings_with_the_experiment() {
     assert!(sent.unwrap().success());
     let finished = Finished::of(child);
     assert_eq!(finished.code, Some(130), "{}", finished.stderr);
-    assert!(finished.stderr.ends_with("stopped; the same command continues\n"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.ends_with("stopped; to continue, run the same command again\n"),
+        "{}",
+        finished.stderr
+    );
     for seed in [1, 2] {
         let log = scene.text(format!("stopped/logs/copy-seed{seed}.log"));
         assert!(log.ends_with("saved. To continue, use --resume\n"), "{log}");
@@ -294,14 +298,14 @@ fn shares_of_the_runs_give_one_table() {
     };
     as_second_rank(&[]).refused_naming(2, &["this is rank 1 of 2, by RANK and WORLD_SIZE", "--shard auto"]);
     let first = share("1/2");
-    assert!(first.stderr.contains("1 run of 2 left to other jobs"), "{}", first.stderr);
+    assert!(first.stderr.contains("other jobs still have 1 run of 2. "), "{}", first.stderr);
     assert!(first.stdout.is_empty() && !scene.path("shared/runs/slow-seed2").exists());
     // As if another job were decoding with the ensemble.
     scene.write("shared/outputs/slow-ensemble2/lock", "");
     let lock = File::open(scene.path("shared/outputs/slow-ensemble2/lock")).unwrap();
     lock.lock().unwrap();
     let second = as_second_rank(&["--shard", "auto"]).succeeded();
-    assert!(second.stderr.contains("1 ensemble of 1 left to other jobs"), "{}", second.stderr);
+    assert!(second.stderr.contains("other jobs still have 1 ensemble of 1. "), "{}", second.stderr);
     assert!(second.stdout.is_empty() && !scene.path("shared/table.txt").exists());
     drop(lock);
     let last = share("1/2");
@@ -338,7 +342,7 @@ fn what_cannot_be_compared_is_refused_before_any_training() {
         &["twin.toml: each config must have its own `name`, but two have"],
     );
     scene.write("share.toml", "extends = \"copy.toml\"\n[data]\nvalid = { share = 0.1 }\n");
-    refused(&["share.toml"], &[], &["`data.valid` is a share", "--test NAME=FILE"]);
+    refused(&["share.toml"], &[], &["no `data.test`, and `data.valid` is a share", "--test NAME=FILE"]);
     let one = ["an ensemble must have models of several seeds, but there is one", "--seeds 1,2,3"];
     refused(&["copy.toml"], &["--seeds", "1,1", "--ensemble", "all"], &one);
     let few = ["--ensemble 4 needs models of 4 seeds, but there are 3", "--ensemble all"];

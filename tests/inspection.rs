@@ -370,9 +370,9 @@ fn a_session_without_a_terminal_or_with_a_beam_is_refused() {
          hint: decode a pipe or a file with `seqloom decode`; --trace writes each step",
     );
     session(&scene, &["--beam", "4"], b"ab\n")
-        .refused_naming(2, &["one output at a time (`decoding.beam`), but the beam has 4", "--beam 1"]);
+        .refused_naming(2, &["needs `decoding.beam` = 1, but it is 4", "--beam 1"]);
     let samples = ["--set", "decoding.sampling.temperature=1", "--set", "decoding.n_best=3"];
-    session(&scene, &samples, b"ab\n").refused_naming(2, &["(`decoding.n_best`), but there are 3"]);
+    session(&scene, &samples, b"ab\n").refused_naming(2, &["needs `decoding.n_best` = 1, but it is 3"]);
     let both = session(&scene, &["--output", "x.txt"], b"ab\n");
     assert!(both.code == Some(2) && both.stderr.contains("unexpected argument"), "{}", both.stderr);
 }

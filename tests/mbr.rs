@@ -190,7 +190,7 @@ fn jobs_are_merged_and_a_stopped_output_is_resumed_with_the_same_metric() {
     scene.seqloom(&merge).succeeded();
     assert_eq!(scene.text("all.csv"), scene.text("whole.csv"));
     decode("exact_match", "2.csv", &["--shard", "2/2"]).succeeded();
-    scene.seqloom(&merge).refused_naming(2, &["all parts must be of one decode, but `--mbr` is"]);
+    scene.seqloom(&merge).refused_naming(2, &["all shards must be of one decode, but `--mbr` is"]);
 
     // The third row is too long, so the output is not finished.
     let rows = unsure_lines(7);

@@ -143,7 +143,8 @@ fn what_needs_a_model_or_the_same_tokens_is_refused() {
     let scene = Scene::trained();
     scene.write("ref.txt", "abc\n");
     scene.write("table.csv", "reference,output\na,a\n");
-    let needs = ["needs a model that scores the references, but no RUN is named", "`seqloom score` has it"];
+    let needs =
+        ["needs a model that scores the references, but no RUN is named", "`seqloom score` computes it"];
     for texts in [&["--references", "ref.txt", "--outputs", "ref.txt"][..], &["--input", "table.csv"]] {
         for metric in ["token_accuracy", "perplexity"] {
             let evaluate = [&["evaluate", "--metrics", metric], texts].concat();

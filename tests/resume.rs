@@ -576,7 +576,9 @@ fn changes_that_affect_learning_are_reported_on_resume() {
         train(&scene, out, &["--resume"].into_iter().chain(settings).collect::<Vec<_>>()).succeeded().stderr
     };
     let stderr = resumed("run", &["training.steps=2"]);
-    assert!(stderr.contains("note: the learning rate never decays: `warmup` is 40"), "{stderr}");
+    let note =
+        "note: the warm-up lasts until the end of training: `warmup` is 40, and `training.steps` is 2\n";
+    assert!(stderr.contains(note), "{stderr}");
     assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
     assert!(!resumed("run", &["training.steps=5", "runtime.threads=2"]).contains("note: "));
     let stderr = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);

@@ -57,7 +57,7 @@ fn a_share_is_refused_where_it_is_none() {
     }
     scene.write("one.csv", "source,target\na,b\na,c\n");
     let one = ["--set", "data.train=one.csv", "--set", "data.valid={share=0.5}"];
-    train(&scene, "run", &one).refused_naming(2, &["two sources at least"]);
+    train(&scene, "run", &one).refused_naming(2, &["at least two different sources"]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn weights_and_a_temperature_decide_how_often_a_pass_reads_a_file() {
     let weighted = ["--set", "data.train=[{file=\"train.csv\",weight=0.5},{file=\"few.csv\",weight=3}]"];
     let said = train(&scene, "memory", &weighted).succeeded().stderr;
     let line =
-        "training pairs of a pass: train.csv: 50 (0.500 times its 100), few.csv: 30 (3.000 times its 10)";
+        "training pairs of an epoch: train.csv: 50 (0.500 times its 100), few.csv: 30 (3.000 times its 10)";
     assert!(said.contains(line), "{said}");
     train(&scene, "file", &[&weighted[..], &IN_FILE].concat()).succeeded();
     scene.same_run("memory", "file");

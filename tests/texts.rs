@@ -82,7 +82,7 @@ fn changes_by_reading_are_reported_and_count_as_wrong() {
     assert_eq!(output, json!("if ab:  return  ab"), "it has learned what it was given");
     assert!(finished.stderr.starts_with("8 rows, exact match 0.00 %, "), "{}", finished.stderr);
     assert!(
-        finished.stderr.contains(&format!("{note}; outputs cannot match these: 8")),
+        finished.stderr.contains(&format!("{note}; references that no output can match: 8")),
         "{}",
         finished.stderr
     );

@@ -299,7 +299,7 @@ impl RunDirectory {
         let path = folder.join(name);
         let damaged = || {
             Error::failure(format!("{} is damaged: it does not match {MANIFEST}", path.display()))
-                .hint(format!("write another step into {}", self.path.join(LATEST).display()))
+                .hint(write_another_into(&self.path.join(LATEST)))
         };
         let manifest: BTreeMap<String, String> =
             serde_json::from_slice(&read_within(&folder.join(MANIFEST), SMALL)?).map_err(|_| damaged())?;
@@ -367,16 +367,24 @@ pub(crate) fn locate_model(path: &Path) -> Result<PathBuf> {
     let step = if best.is_some() { best } else { run.latest()? };
     match step {
         Some(step) => Ok(run.checkpoint(step).join(MODEL)),
-        None if run.config()?.is_some() => {
-            Err(Error::input(format!("the run {} has no checkpoint yet", path.display()))
-                .hint("let it train until its first checkpoint (`training.checkpoint_every`)"))
-        }
+        None if run.config()?.is_some() => Err(without_checkpoint(path)),
         None => Err(Error::input(format!(
             "{} is not a run directory: it has no `best`, `latest` or {MODEL}",
             path.display()
         ))
         .hint("`seqloom train CONFIG` creates a run directory, by default runs/NAME")),
     }
+}
+
+/// The error that a run has not saved a checkpoint yet.
+pub(crate) fn without_checkpoint(run: &Path) -> Error {
+    Error::input(format!("the run {} has no checkpoint yet", run.display()))
+        .hint("let it train until its first checkpoint (`training.checkpoint_every`)")
+}
+
+/// The hint that another checkpoint may be used, by its name in the file `latest`.
+pub(crate) fn write_another_into(latest: &Path) -> String {
+    format!("write the name of another checkpoint, such as step-00001000, into {}", latest.display())
 }
 
 /// The run directory that contains a model file, with links resolved.

@@ -39,8 +39,8 @@ use recording::{Posteriors, Recording, Spectrogram};
 Rows are the output's tokens, columns the source's. The darker a cell, the larger the attention to that source token when \
 the output token was chosen: the decoder's last layer, averaged over its heads. Each row sums to 1. More: docs/trace.md
 
-Of a recording the columns are seconds. The spectrogram is above, the CTC posteriors and the tokens at their times are below. \
-More: docs/speech.md")]
+For a recording, the columns are seconds; the spectrogram is above, and the CTC posteriors and the tokens at their times are \
+below. More: docs/speech.md")]
 pub(crate) struct AttentionArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors; not with --trace
     #[arg(required_unless_present = "trace", conflicts_with = "trace")]
@@ -48,8 +48,8 @@ pub(crate) struct AttentionArgs {
     /// Draw this source: a text, or the path of a recording
     #[arg(long, conflicts_with_all = ["input", "row", "trace"], help_heading = INPUT)]
     text: Option<String>,
-    /// Text with one source per line, or .csv, .tsv, .jsonl, .json; for recordings also one of them, or a folder; - for
-    /// standard input
+    /// Text with one source per line, or .csv, .tsv, .jsonl, .json, also as .gz or .zst, or .parquet; for a speech model
+    /// also one recording, or a folder of recordings; - for standard input
     #[arg(long, short, value_name = "FILE", default_value = "-", conflicts_with = "trace", help_heading = INPUT)]
     input: PathBuf,
     /// Format of the input [default: by its extension; standard input is text]

@@ -8,7 +8,7 @@ use super::headings::{MODELS, OUTPUT};
 use super::roles::FileRoles;
 use crate::checkpoint::average::mean;
 use crate::checkpoint::files::write_output;
-use crate::checkpoint::run::{RunDirectory, locate_model};
+use crate::checkpoint::run::{RunDirectory, locate_model, without_checkpoint};
 use crate::config::Experiment;
 use crate::console::status;
 use crate::error::{Error, Result, sought_from};
@@ -27,7 +27,7 @@ use crate::training::state::TrainState;
   seqloom decode runs/dates/average --input test.csv
   seqloom average runs/one --with runs/two --with runs/three --output mean.safetensors")]
 pub(crate) struct AverageArgs {
-    /// The run directory; the mean is written into its folder `average`. With --with: a run, a checkpoint folder or a
+    /// The run directory; the average is written into its folder `average`. With --with: a run, a checkpoint folder or a
     /// model.safetensors
     run: PathBuf,
     /// Average the K newest checkpoints
@@ -39,7 +39,7 @@ pub(crate) struct AverageArgs {
     /// Average RUN and this model, from any run; may be given more than once
     #[arg(long, value_name = "RUN", requires = "output", conflicts_with_all = ["last", "best"], help_heading = MODELS)]
     with: Vec<PathBuf>,
-    /// Write the mean to this file
+    /// Write the average to this file
     #[arg(long, short, value_name = "FILE", requires = "with", help_heading = OUTPUT)]
     output: Option<PathBuf>,
 }
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &AverageArgs) -> Result<()> {
     let (header, weights) = mean_of(&run, &steps, steps.iter().copied().max().unwrap_or(0))?;
     let path = run.save_average(&header.to_bytes(&weights)?)?;
     let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
-    status(&format!("the mean of steps {} is in {}", listed.join(", "), path.display()));
+    status(&format!("the average of steps {} is in {}", listed.join(", "), path.display()));
     Ok(())
 }
 
@@ -96,14 +96,14 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     }
     write_output(output, &header.to_bytes(&weights)?)?;
     let listed: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    status(&format!("the mean of {} is in {}", listed.join(", "), output.display()));
+    status(&format!("the average of {} is in {}", listed.join(", "), output.display()));
     Ok(())
 }
 
 /// The state of training at the latest checkpoint, and the experiment.
 fn state(run: &RunDirectory, config: &str) -> Result<(TrainState, Experiment)> {
     let Some(latest) = run.latest()? else {
-        return Err(Error::input(format!("the run {} has no checkpoint yet", run.path().display())));
+        return Err(without_checkpoint(run.path()));
     };
     let experiment = Experiment::parse(config, &run.file("config.toml").display().to_string(), &[])?;
     Ok((progress(run, latest)?, experiment))

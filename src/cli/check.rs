@@ -81,12 +81,12 @@ fn report(costs: &Costs) -> String {
     let updates = [costs.updates, costs.updates_per_epoch].map(|updates| counted(updates, "update"));
     let ([updates, of_epoch], validations) = (updates, counted(costs.validations, "validation"));
     let rows = [
-        ("memory", format!("{peak} so far, of {total}")),
+        ("memory", format!("peak {peak} in this check, of {total}")),
         ("an update", seconds(costs.update)),
         ("an epoch", format!("about {of_epoch} for {train}: {}", seconds(costs.epoch()))),
         (
             "decoding",
-            format!("{:.1} outputs per second, or more once it is trained", costs.outputs_per_second),
+            format!("{:.1} outputs per second; a trained model may be faster", costs.outputs_per_second),
         ),
         (
             "a validation",
@@ -96,7 +96,7 @@ fn report(costs: &Costs) -> String {
         (
             "a checkpoint",
             format!(
-                "{}, of which up to {} are kept: {} with one that is being written",
+                "{}; up to {} are kept: {} in total, including one that is being written",
                 in_bytes(costs.checkpoint),
                 costs.kept,
                 in_bytes(costs.on_disk)

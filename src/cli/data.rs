@@ -30,8 +30,8 @@ use crate::error::{Error, Result};
   seqloom data pairs.toml
   seqloom data pairs.toml --page pairs.html
 
-Nothing is trained, and no pair is left out: all are counted, and what the policies of [data] would do with them. Vocabularies are \
-learned from all training pairs, of a large set from the first `data.learn_from`.")]
+Nothing is trained, and no pair is left out: the report counts texts that are too long or empty and pairs that are repeated or \
+copied, and shows the policy of [data] for each. Vocabularies are learned from the first `data.learn_from` training pairs.")]
 pub(crate) struct DataArgs {
     /// The config
     config: PathBuf,

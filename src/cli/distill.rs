@@ -56,14 +56,14 @@ const TOO_LONG: TooLong =
   seqloom distill runs/big --output pairs.csv --closest chrf
   seqloom distill runs/big --output pairs.2.csv --shard 2/4
 
-A student's config then has data.train = [\"train.csv\", \"pairs.csv\"], or data.train = \"pairs.csv\". Left out and counted are \
-outputs that are unfinished, empty or have <unk>, that are longer than data.target.max_length, or that the policies of [data] \
-would not use.")]
+A student's config then has data.train = [\"train.csv\", \"pairs.csv\"], or data.train = \"pairs.csv\". Outputs that are \
+unfinished, empty or have <unk>, that are longer than data.target.max_length, or that the policies of [data] would not use are \
+left out and counted.")]
 pub(crate) struct DistillArgs {
     /// The teacher: a run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
-    /// Add a model to the teacher, an ensemble then, combined as decoding.ensemble sets; may be given more than once. The
-    /// target vocabulary must be the same; the search settings are those of RUN
+    /// Add a model to the teacher, which is then an ensemble, combined as decoding.ensemble sets; may be given more than
+    /// once. The target vocabulary must be the same; the search settings are those of RUN
     #[arg(long, value_name = "RUN", help_heading = MODEL)]
     with: Vec<PathBuf>,
     /// Restrict each output to the tokens that this shortlist allows for its source. Make one with `seqloom shortlist`

@@ -57,8 +57,10 @@ fn bench() -> Result<String> {
     for (device, name) in devices {
         for (kind, precision) in [(Kind::Float, "f32"), (Kind::BFloat16, "bf16")] {
             if kind == Kind::BFloat16 && device == Device::Cpu && !has_fast_bf16() {
-                let _ =
-                    writeln!(text, "{name:<16} {precision:<5} not measured: this CPU is not faster at it");
+                let _ = writeln!(
+                    text,
+                    "{name:<16} {precision:<5} not measured: this CPU has no fast instructions for it"
+                );
                 continue;
             }
             let peak = matrix_peak(device, kind, cpu.threads, &[]) / 1e9;
@@ -86,16 +88,16 @@ fn loaded_from(library: &str) -> Option<String> {
 fn why_no_gpu() -> String {
     if !Path::new("/proc/driver/nvidia/version").exists() {
         return "No NVIDIA driver is loaded on this machine, so training and decoding run on the CPU.\n\
-                If there is a GPU: install its driver until `nvidia-smi` shows it."
+                If there is a GPU: install its driver; `nvidia-smi` then lists the GPU."
             .to_owned();
     }
     match load_cuda() {
         Err(reason) => format!(
-            "There is an NVIDIA driver, but libtorch's CUDA half cannot be loaded: {reason}\n\
-             Get it with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
-             PyTorch 2.11 that has it. No new build of seqloom is needed."
+            "There is an NVIDIA driver, but libtorch's CUDA libraries cannot be loaded: {reason}\n\
+             Get them with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
+             PyTorch 2.11 that has them. No new build of seqloom is needed."
         ),
-        Ok(()) => "There is an NVIDIA driver and libtorch's CUDA half, but libtorch finds no GPU.\n\
+        Ok(()) => "There is an NVIDIA driver and libtorch's CUDA libraries, but libtorch finds no GPU.\n\
                    Check CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
             .to_owned(),
     }

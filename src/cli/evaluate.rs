@@ -41,13 +41,13 @@ const USUAL: [&str; 4] = ["exact_match", "bleu", "chrf", "ter"];
   seqloom evaluate runs/base runs/new --input test.csv --rows rows.csv --format json
 
 Texts have one row per line. Tables are those of `decode`, with a reference and an output in each row. Runs decode the \
-input by their own settings. Of several systems the first is the baseline: p is the probability of a difference from it at \
-least as large, if only chance made the two differ.")]
+input by their own settings. Of several systems the first is the baseline: p is the probability of a difference at least \
+this large if the system and the baseline differ only by chance.")]
 pub(crate) struct EvaluateArgs {
     /// Run directories (their best checkpoints), checkpoint folders or files model.safetensors: each is a system
     #[arg(value_name = "RUN", conflicts_with_all = ["references", "outputs"])]
     runs: Vec<PathBuf>,
-    /// Texts with one reference per line; of several, each row has a reference in each, be it an empty line
+    /// Texts with one reference per line; if there are several, each has a line for each row, which may be empty
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "outputs", help_heading = INPUT)]
     references: Vec<PathBuf>,
     /// Texts with one output per line: each is a system; - for standard input
@@ -63,7 +63,7 @@ pub(crate) struct EvaluateArgs {
     /// Column of the references in --input [default: reference; with RUN as in training]
     #[arg(long, alias = "target-column", value_name = "COLUMN", requires = "input", help_heading = INPUT)]
     reference_column: Option<String>,
-    /// What is between several references in one field or line, such as | [default: each is one reference; with RUN as in
+    /// Separator of several references in one field or line, such as | [default: each is one reference; with RUN as in
     /// training]
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new(), help_heading = INPUT)]
     alternatives: Option<String>,
@@ -86,7 +86,8 @@ pub(crate) struct EvaluateArgs {
     /// RUN as in training]
     #[arg(long, value_name = "BOOL", requires = "input", help_heading = INPUT)]
     header: Option<bool>,
-    /// With RUN: cut sources that are longer than data.source.max_length, and count them
+    /// With RUN: cut sources that are longer than data.source.max_length (recordings: data.source.audio.max_seconds), and
+    /// count them
     #[arg(long, requires = "runs", help_heading = INPUT)]
     truncate: bool,
     /// With RUN: replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
@@ -109,7 +110,7 @@ pub(crate) struct EvaluateArgs {
 /// The format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ReportFormat {
-    /// A table for people, with 100 times the values
+    /// A table to read, with shares and rates in percent
     Text,
     /// One JSON object with everything
     Json,
@@ -130,10 +131,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
         ([], [], tables) => tables::read(args, tables, &named.unwrap_or_else(usual))?,
         ([], outputs, _) => texts::read(args, outputs, &named.unwrap_or_else(usual))?,
         (runs, _, [input]) => runs::decode(args, runs, input, named)?,
-        (_, _, inputs) => {
-            let message = format!("runs are evaluated on one --input, but there are {}", inputs.len());
-            return Err(Error::input(message));
-        }
+        (_, _, inputs) => return Err(not_one_input(inputs.len())),
     };
     check_same(&systems)?;
     if let Some((path, format)) = rows {
@@ -152,6 +150,17 @@ fn nothing() -> Error {
         .hint("name texts with --references and --outputs, tables with --input, or a RUN and its --input")
 }
 
+fn not_one_input(inputs: usize) -> Error {
+    let message = format!("runs are evaluated on one --input, but there are {inputs}");
+    Error::input(message).hint(match inputs {
+        0 => {
+            "name the sources with --input; their references are in a column of it (--reference-column), or in a file \
+             (--targets)"
+        }
+        _ => "run the command once for each --input",
+    })
+}
+
 /// The metrics of `--metrics`, each once; none if the option is not given.
 ///
 /// # Errors
@@ -164,7 +173,7 @@ fn named_metrics(args: &EvaluateArgs) -> Result<Option<Vec<MetricKind>>> {
         if kind.is_teacher_forced() && args.runs.is_empty() {
             let message = format!("`{name}` needs a model that scores the references, but no RUN is named");
             return Err(Error::input(message)
-                .hint("evaluate a RUN on an --input; for given pairs, `seqloom score` has it"));
+                .hint("evaluate a RUN on an --input; for given pairs, `seqloom score` computes it"));
         }
         if !kinds.contains(&kind) {
             kinds.push(kind);

@@ -45,8 +45,8 @@ use crate::runtime::StopFlag;
   seqloom experiment small.toml wide.toml --ensemble all
 
 Each config is trained with each seed, and each model decodes each test set. The same command continues after a stop. At the \
-end, table.txt, table.csv and index.html in the folder have means, intervals and what is better than what. A config with \
-[sweep] stands for its choices. More: docs/experiments.md")]
+end, table.txt, table.csv and index.html in the folder have the means, their intervals and which differences are significant. \
+A config with [sweep] is one system for each of its combinations. More: docs/experiments.md")]
 pub(crate) struct ExperimentArgs {
     /// The configs, each with its own `name`
     #[arg(required = true, value_name = "CONFIG")]
@@ -121,7 +121,7 @@ fn lock(place: &Path, is_shared: bool) -> Result<File> {
     let path = place.join("lock");
     let lock = if is_shared { try_lock_shared(&path) } else { try_lock(&path) };
     lock?.ok_or_else(|| {
-        let message = format!("another `seqloom experiment` is at work in {}", place.display());
+        let message = format!("another `seqloom experiment` is running in {}", place.display());
         Error::input(message)
             .hint("wait until it ends, or name another folder with --out; jobs with --shard share a folder")
     })
@@ -147,7 +147,7 @@ fn complete(
     if let Some(task) = others.first().filter(|_| left > 0) {
         let left = counted(left, kind(*task));
         status(&format!(
-            "done, but {left} of {all} left to other jobs: the last job to end, or this command without --shard, writes the table"
+            "this job is done; other jobs still have {left} of {all}. The last job to end writes the table, or this command without --shard"
         ));
     }
     Ok(left == 0)
@@ -180,7 +180,7 @@ fn report(plan: &Plan, own: &[Task], failed: &[(usize, String)]) -> Error {
     let list: String = failed.iter().map(line).collect();
     let tasks = counted(own.len(), own.first().map_or("task", |task| kind(*task)));
     let message = format!("{} of {tasks} failed:{list}", failed.len());
-    Error::failure(message).hint("once it is mended, the same command continues")
+    Error::failure(message).hint("fix the cause, then run the same command again: it continues from here")
 }
 
 fn kind(task: Task) -> &'static str {

@@ -74,9 +74,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     let pairs = read(args)?;
     let sources: Vec<&str> = pairs.rows.iter().map(|(source, _)| source.as_str()).collect();
     let Some(parts) = split(&sources, args.seed) else {
-        let message = "there must be at least three different sources: for training, validation and test";
+        let message =
+            "there must be at least three different sources, for training, validation and test, but";
         let there = counted(pairs.rows.len(), "pair");
-        return Err(Error::input(format!("{message}; {} has {there}", args.pairs.display())));
+        return Err(Error::input(format!("{message} {} has fewer in its {there}", args.pairs.display())));
     };
     let look = PairStatistics::new(&pairs.rows, &parts);
     let config = page::config(&name, &files.for_config(), &look, args);

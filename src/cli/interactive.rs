@@ -40,7 +40,8 @@ pub(crate) struct InteractiveArgs {
     /// Number of most likely tokens to show per step
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = OUTPUT)]
     top: usize,
-    /// Cut sources that are longer than data.source.max_length, and report it
+    /// Cut sources that are longer than data.source.max_length (recordings: data.source.audio.max_seconds), and report
+    /// it
     #[arg(long, help_heading = INPUT)]
     truncate: bool,
 }

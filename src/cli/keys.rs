@@ -26,7 +26,7 @@ pub(crate) fn run(args: &KeysArgs) -> Result<()> {
     let found: Vec<Entry> = entries().into_iter().filter(is_match).collect();
     if found.is_empty() {
         let words = args.words.join("` and `");
-        let message = format!("a key must contain `{words}` to be shown, but none does");
+        let message = format!("no key or description contains `{words}`");
         let hint = meant(&words, |_| true).unwrap_or("run `seqloom keys` to see them all".to_owned());
         return Err(Error::input(message).hint(hint));
     }

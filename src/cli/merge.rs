@@ -114,7 +114,7 @@ fn check_same((one, record): (&Path, &ShardRecord), (path, other): (&Path, &Shar
         Some((name, was, is)) => {
             let (one, path) = (one.display(), path.display());
             let message = format!(
-                "all parts must be of one decode, but `{name}` is {} in {one} and {} in {path}",
+                "all shards must be of one decode, but `{name}` is {} in {one} and {} in {path}",
                 shorten(&was),
                 shorten(&is)
             );
@@ -135,7 +135,7 @@ fn merge(
     if let Some(at) = headers.iter().position(|header| *header != headers[0]) {
         let (one, other) = (parts[0].path.display(), parts[at].path.display());
         return Err(Error::input(format!(
-            "all parts must have the same columns, but {one} and {other} differ"
+            "all shards must have the same columns, but {one} and {other} differ"
         )));
     }
     if let Some(header) = &headers[0] {

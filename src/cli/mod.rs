@@ -98,7 +98,7 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Learn which target tokens each source allows, for faster decoding with large vocabularies
     Shortlist(shortlist::ShortlistArgs),
-    /// Write lines as a model's tokens, or as their numbers
+    /// Write lines as a model's tokens, or as token ids
     Tokenize(tokenize::TokenizeArgs),
     /// Write lines of tokens as text
     Detokenize(tokenize::DetokenizeArgs),

@@ -29,8 +29,8 @@ pub(crate) struct ModelArgs {
     /// Beam width: hypotheses kept for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     pub beam: Option<usize>,
-    /// Write the N best outputs of each source, the best first; for csv and jsonl. Short for --set decoding.n_best=N; a
-    /// narrower beam is widened to N
+    /// Find the N best outputs of each source, the best first. `decode` needs csv or jsonl for this, and `interactive`
+    /// accepts only 1. Short for --set decoding.n_best=N; a narrower beam is widened to N
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     pub n_best: Option<usize>,
     /// Replace each unknown symbol in an output's text with the source symbol that got the most attention; short for

@@ -86,7 +86,8 @@ pub(crate) struct ScoreArgs {
     /// What to do with a pair that is broken (for example not UTF-8), too long, or without a source
     #[arg(long, value_enum, default_value = "stop", help_heading = INPUT)]
     on_error: OnError,
-    /// Cut sources that are longer than data.source.max_length, as `decode --truncate` does, and count them
+    /// Cut sources that are longer than data.source.max_length (recordings: data.source.audio.max_seconds), as
+    /// `decode --truncate` does, and count them
     #[arg(long, help_heading = INPUT)]
     truncate: bool,
     /// Write a JSON summary: pairs, tokens, log-probabilities, token accuracy and perplexity; - for standard output

@@ -71,7 +71,7 @@ fn of_job(
     // PBS does not say how many tasks an array has.
     if let (None, Some(index)) = (array, variable("PBS_ARRAY_INDEX").or_else(|| variable("PBS_ARRAYID"))) {
         return Err(format!(
-            "PBS says that this is task {index}, but not of how many: write --shard {index}/N"
+            "--shard auto needs the number of tasks, but PBS does not report it: write --shard I/N, with I from 1 (this is task {index})"
         ));
     }
     let (at, count) = match array {
@@ -129,12 +129,13 @@ impl ShardRecord {
                 place.display()
             );
             return Err(Error::input(message).hint(
-                "finish it: the same command with --resume; the pairs of `distill` need no merging, `data.train` names all",
+                "to finish it, run the same command with --resume; outputs of `distill` are not merged: list them all in \
+                 `data.train`",
             ));
         }
         let bytes = read_within(&place, SMALL)?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Error::input(format!("{} must be the record of a share: {error}", place.display()))
+            Error::input(format!("{} must be the record of a shard: {error}", place.display()))
         })
     }
 }
@@ -184,7 +185,7 @@ mod tests {
         assert_eq!(auto(&engine, (0, 1)).unwrap(), "3/5");
         let list = [&slurm("2")[..4], &[("SLURM_ARRAY_TASK_COUNT", "3")]].concat();
         assert!(auto(&list, (0, 1)).unwrap_err().contains("must be a range"));
-        assert!(auto(&[("PBS_ARRAY_INDEX", "4")], (0, 1)).unwrap_err().ends_with("write --shard 4/N"));
+        assert!(auto(&[("PBS_ARRAY_INDEX", "4")], (0, 1)).unwrap_err().ends_with("(this is task 4)"));
         assert!(auto(&[], (0, 1)).unwrap_err().contains("no job array"));
         // Grid Engine says `undefined` outside an array.
         assert!(auto(&[("SGE_TASK_ID", "undefined")], (0, 1)).unwrap_err().contains("no job array"));

@@ -52,7 +52,7 @@ pub(crate) struct ShortlistArgs {
 /// Learns and writes a shortlist.
 pub(crate) fn run(args: &ShortlistArgs) -> Result<()> {
     if let Some(text) = args.overrides.iter().find(|text| !text.starts_with("data.")) {
-        return Err(Error::input(format!("only data.* can be set here, but not `{text}`")));
+        return Err(Error::input(format!("only data.* can be set here, but `{text}` is given")));
     }
     let path = locate_model(&args.run)?;
     let (header, _) = model_file::read(&path)?;

@@ -20,18 +20,18 @@ use crate::predictor::request::TooLong;
 /// Sources, references and forced prefixes.
 #[derive(Args, Debug)]
 pub(crate) struct SourceArgs {
-    /// Text with one source per line, or .csv, .tsv, .jsonl, .json, also as .gz or .zst, or .parquet; for recordings also one of them, or a folder; - for standard
-    /// input, decoded as it arrives
+    /// Text with one source per line, or .csv, .tsv, .jsonl, .json, also as .gz or .zst, or .parquet; for a speech model
+    /// also one recording, or a folder of recordings; - for standard input, decoded as it arrives
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
     pub input: PathBuf,
     /// Format of the input [default: by its extension; standard input is text]
     #[arg(long, value_enum, help_heading = INPUT)]
     pub input_format: Option<SourceFormat>,
-    /// Samples in a second of --input-format raw [default: as the model's features]
+    /// Sample rate of --input-format raw [default: that of the model's features]
     #[arg(long, value_name = "HERTZ", help_heading = INPUT)]
     pub sample_rate: Option<u32>,
-    /// Column of the sources in tables; of sources with several columns all of them, with commas between [default: as
-    /// in training]
+    /// Column of the sources in tables; if a source has several columns, name all of them, separated by commas [default:
+    /// as in training]
     #[arg(long, alias = "source-column", help_heading = INPUT)]
     pub column: Option<String>,
     /// Column of the references in tables [default: as in training, if there is one]
@@ -59,7 +59,8 @@ pub(crate) struct SourceArgs {
     /// What to do with a row that is broken (for example not UTF-8) or too long
     #[arg(long, value_enum, default_value = "stop", help_heading = INPUT)]
     pub on_error: OnError,
-    /// Cut sources that are longer than data.source.max_length, and count them
+    /// Cut sources that are longer than data.source.max_length (recordings: data.source.audio.max_seconds), and count
+    /// them
     #[arg(long, help_heading = INPUT)]
     pub truncate: bool,
 }

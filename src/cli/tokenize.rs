@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
   seqloom tokenize runs/translate --side target < test.de > test.tokens
   seqloom tokenize runs/translate --ids < test.en
 
-It needs no file but the model. White space within a token is shown as \\u{20} or so, and \\ as \\\\.")]
+It needs only the model file. White space within a token is shown as \\u{20} or so, and \\ as \\\\.")]
 pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     model: SideArgs,
@@ -45,7 +45,7 @@ struct SideArgs {
     /// Whose tokenizer
     #[arg(long, value_enum, default_value = "source")]
     side: Side,
-    /// Numbers of tokens in place of their texts
+    /// Token ids instead of tokens
     #[arg(long)]
     ids: bool,
 }

@@ -41,7 +41,7 @@ pub(crate) struct TrainArgs {
     /// Start from the weights and vocabularies of another run, a checkpoint or a model.safetensors
     #[arg(long, value_name = "MODEL", help_heading = BEGINNING)]
     from: Option<PathBuf>,
-    /// Add symbols that the vocabularies of --from lack; each starts as the mean of the old ones
+    /// Add symbols that the vocabularies of --from lack; the embedding of each starts as the mean of the old embeddings
     #[arg(long, requires = "from", help_heading = BEGINNING)]
     extend_vocabulary: bool,
     /// Train with N processes on this machine, which share each update; torchrun, srun and mpirun start them on several

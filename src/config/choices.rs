@@ -99,7 +99,8 @@ impl Sweep {
         check_once(&keys)?;
         let range = keys.iter().find(|key| matches!(key.values, Values::Range { .. }));
         if let (Some(key), None) = (range, count) {
-            let message = format!("`{}` is a range, which needs `random`: a number of choices", key.key);
+            let message =
+                format!("`{}` is a range, which needs `random`, the number of combinations to draw", key.key);
             return Err(
                 ConfigError::written(key.origin, message).hint("or list its values: [1e-4, 1e-3, 1e-2]")
             );

@@ -224,8 +224,7 @@ impl DataConfig {
             return Err(ConfigError::new("data.source", &["alternatives", "parts"], message));
         }
         if self.target.alternatives.as_deref() == Some("") {
-            let message =
-                "`alternatives` must be what is between two targets, such as \"|\", but it is empty";
+            let message = "`alternatives` must be a separator of targets, such as \"|\", but it is empty";
             return Err(ConfigError::new("data.target", &["alternatives"], message));
         }
         Ok(())

@@ -320,8 +320,8 @@ fn too_short(features: &Features, row: usize, target: &[i64]) -> Option<Error> {
     let (there, needed) = (features.own_positions(row), required_frames(target));
     (there < needed).then(|| {
         let message = format!(
-            "a recording must have {needed} positions of 4 frames for CTC, as many as its target has tokens, one more between \
-             equal ones, but it has {there}"
+            "a recording must have at least {needed} positions of 4 frames for CTC (one for each token of its target, and one \
+             more between equal tokens), but it has {there}"
         );
         let hint = "check the text; skip such rows with `data.too_long = \"skip\"`, or use larger tokens, such as `bpe`";
         Error::input(message).hint(hint)

@@ -33,8 +33,7 @@ impl HeldOut {
             (true, _) => Ok(HeldOut { last: hashes[below - 1] }),
             (false, true) => Ok(HeldOut { last }),
             (false, false) => {
-                let message = "a share of the training pairs can be held out if they have two sources at least, but they \
-                               have one";
+                let message = "training pairs must have at least two different sources to hold out a share, but they have one";
                 Err(Error::input(message).hint("name a file of validation pairs: `data.valid`"))
             }
         }

@@ -64,7 +64,7 @@ impl Mixture {
         let of_all: f64 = powers.clone().sum();
         if all > f64::from(u32::MAX) {
             let message = format!(
-                "a pass may have at most {} pairs, but by the weights of its files it has {all}",
+                "an epoch may have at most {} pairs, but by the weights of its files it has {all}",
                 u32::MAX
             );
             return Err(Error::input(message).hint("lower their `weight`"));

@@ -301,7 +301,7 @@ fn ready_tokenizers(config: &DataConfig) -> Vec<Error> {
 
 /// A note that a trial uses some pairs of all.
 fn first_ones(some: usize, all: usize) -> Option<String> {
-    (some < all).then(|| format!("of {} this check trains on the first {some}", counted(all, "pair")))
+    (some < all).then(|| format!("this check trains on the first {some} of {}", counted(all, "pair")))
 }
 
 /// A note about validation pairs that are in the training set as well.

@@ -202,7 +202,7 @@ impl ChangeCounts {
             (breaks, format!("with line breaks or tabs replaced by spaces (`data.{side}.whitespace`)")),
             (between, "with white space between words replaced by one space".to_owned()),
             (mark, "with `▁` replaced by a space, which it marks in pieces".to_owned()),
-            (ready, "normalized by the ready tokenizer".to_owned()),
+            (ready, "normalized by the pretrained tokenizer".to_owned()),
         ];
         let kinds = kinds.iter().filter(|(count, _)| *count > 0);
         let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();

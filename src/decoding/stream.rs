@@ -23,22 +23,18 @@ pub(crate) fn check_streamable(options: &SearchOptions) -> Result<()> {
     if !options.method.has_steps() {
         let method = options.method.name();
         let message =
-            format!("interactive decoding must have steps to show, but `decoding.method` is \"{method}\"");
+            format!("interactive decoding needs a method with steps, but `decoding.method` is \"{method}\"");
         return Err(Error::input(message).hint("use --set decoding.method=attention, or joint"));
     }
     match (options.width, options.groups) {
         (1, 1) => Ok(()),
         (1, groups) if options.sampling.is_some() => {
-            let message = format!(
-                "interactive decoding must have one output at a time (`decoding.n_best`), but there are {groups}"
-            );
+            let message = format!("interactive decoding needs `decoding.n_best` = 1, but it is {groups}");
             Err(Error::input(message).hint("use --set decoding.n_best=1 for one sample"))
         }
         (width, groups) => {
-            let message = format!(
-                "interactive decoding must have one output at a time (`decoding.beam`), but the beam has {}",
-                width * groups
-            );
+            let message =
+                format!("interactive decoding needs `decoding.beam` = 1, but it is {}", width * groups);
             Err(Error::input(message).hint(
                 "use --beam 1 for greedy search, or --set decoding.sampling.temperature=1 for a sample",
             ))

@@ -56,8 +56,8 @@ impl Group {
         let joined = meet(launch, join).and_then(|(meeting, members)| {
             let address = address(&members, rank).to_string();
             let all = Collectives::open(&meeting, (rank, ranks), &address, join).map_err(|text| {
-                Error::failure(format!("the ranks cannot connect with each other: {text}")).hint(
-                    "GLOO_SOCKET_IFNAME names the network interface of a host that the other hosts reach",
+                Error::failure(format!("the ranks cannot connect to each other: {text}")).hint(
+                    "set GLOO_SOCKET_IFNAME to the network interface through which the other hosts reach this one",
                 )
             })?;
             all.set_limit(exchange);
@@ -266,9 +266,11 @@ impl Group {
             text.strip_prefix('[').and_then(|text| text.split_once("] ")).map_or(text, |(_, text)| text);
         let message = match others.is_empty() {
             true => format!("{what} of {of} ranks failed: {text}"),
-            false => format!("{what} of {of} ranks failed: {} was lost: {text}", others.join(", ")),
+            false => format!("{what} of {of} ranks failed: lost {}: {text}", others.join(", ")),
         };
-        Error::failure(message).hint("the last checkpoint is whole: start all ranks again with --resume")
+        Error::failure(message).hint(
+            "start all ranks again with --resume: training continues from the last checkpoint, if there is one",
+        )
     }
 
     /// The ranks that do not say within a few seconds that they are there. Asked on a thread of its own: a network that

@@ -104,9 +104,8 @@ fn open(launch: &Launch, socket: Option<TcpListener>, until: Deadline) -> Result
     let thread = std::thread::Builder::new().name("meeting".to_owned()).spawn(open);
     thread.map_err(|error| Error::failure(format!("cannot start a thread: {error}")))?;
     opened.recv_timeout(left).ok().and_then(|opened| opened.ok()).ok_or_else(|| {
-        let (host, port) = (&launch.address.0, launch.address.1);
-        let message =
-            format!("what answers at {host}:{port} must be rank 0 of {}, but it is not", launch.ranks);
+        let ((host, port), ranks) = (&launch.address, launch.ranks);
+        let message = format!("rank 0 of {ranks} must answer at {host}:{port}, but something else does");
         Error::input(message).hint("set MASTER_PORT to a free port, the same one on all ranks")
     })
 }
@@ -178,7 +177,7 @@ fn introduce(launch: &Launch, store: &Meeting, member: &Member, until: Deadline)
                     .map(|other| other.to_string())
                     .collect();
                 let message = format!(
-                    "{ranks} ranks must meet at {host}:{port}, but these did not come: {}",
+                    "{ranks} ranks must connect to {host}:{port}, but these did not: {}",
                     absent.join(", ")
                 );
                 return Err(Error::failure(message).hint(

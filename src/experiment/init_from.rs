@@ -22,6 +22,9 @@ use crate::model::ModelConfig;
 use crate::model::params::Params;
 use crate::training::recorders::Recorder;
 
+/// The hint where the config describes another tokenizer than the model's.
+const SETTINGS: &str = "use the model's tokenizer settings in the config; `seqloom inspect` shows them";
+
 /// The initial model.
 pub(crate) struct InitialModel {
     path: PathBuf,
@@ -79,7 +82,7 @@ impl InitialModel {
                     "{}: `data.shared_vocabulary` is true, but the model has two vocabularies",
                     self.path.display()
                 );
-                return Err(Error::input(message));
+                return Err(Error::input(message).hint("set `data.shared_vocabulary` = false"));
             }
             let shared = self.grown("shared", source, &config.source, sources.chain(targets))?;
             return Ok(Tokenizers { source: SourceProcessor::Text(shared.clone()), target: shared });
@@ -128,7 +131,7 @@ impl InitialModel {
         let message = format!(
             "{place}: the {side} vocabulary has {there} tokens, but with these training pairs it must have {needed}: it lacks {lacking}, such as `{first}`"
         );
-        let hint = "add them with `--extend-vocabulary`: each starts as the mean of the old ones";
+        let hint = "add them with `--extend-vocabulary`: the embedding of each starts as the mean of the old embeddings";
         Err(Error::input(message).hint(hint))
     }
 
@@ -140,7 +143,7 @@ impl InitialModel {
             let message = format!(
                 "{place}: the {side} tokenizer must be of the kind that the config names, `{wanted}`, but it is `{there}`"
             );
-            return Err(Error::input(message));
+            return Err(Error::input(message).hint(SETTINGS));
         }
         if tokenizer.form() != TextForm::of(config) {
             let (there, wanted) = (tokenizer.form(), TextForm::of(config));
@@ -156,7 +159,7 @@ impl InitialModel {
                 "{place}: `{key}` of the {side} tokenizer must be as in the model, {there}, but the config sets {}",
                 !there
             );
-            return Err(Error::input(message));
+            return Err(Error::input(message).hint(SETTINGS));
         }
         match config.pieces() {
             Some(pieces) => self.check_size([side, tokenizer.kind()], tokenizer.vocabulary_size(), pieces),

@@ -75,7 +75,7 @@ fn introduce(
     let frozen =
         if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
     let (name, place, machine) = (&experiment.name, run.path().display(), runtime.machine());
-    recorder.say(&format!("{name}: {numbers} parameters{frozen} on {machine}, into {place}"));
+    recorder.say(&format!("{name}: {numbers} parameters{frozen} on {machine}; run directory {place}"));
     if runtime.computes_slowly() {
         recorder.say("note: this CPU has no fast instructions for bfloat16; `runtime.precision` = \"f32\" is many times as fast");
     }
@@ -89,7 +89,7 @@ fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
     let (warmup, steps) = (config.warmup(), config.steps);
     if warmup >= steps {
         recorder.say(&format!(
-            "note: the learning rate never decays: `warmup` is {warmup}, and `training.steps` is {steps}"
+            "note: the warm-up lasts until the end of training: `warmup` is {warmup}, and `training.steps` is {steps}"
         ));
     }
 }
@@ -179,7 +179,7 @@ fn introduce_mixture(recorder: &mut dyn Recorder, config: &DataConfig, train: &D
         format!("{}: {of_pass} ({times:.3} times its {rows})", file.name().display())
     };
     let of_files: Vec<String> = config.train.0.iter().zip(mixture.of_files()).map(of_file).collect();
-    recorder.say(&format!("training pairs of a pass: {}", of_files.join(", ")));
+    recorder.say(&format!("training pairs of an epoch: {}", of_files.join(", ")));
 }
 
 /// Reports references that are longer than the limit of outputs; of several of a row, if all of them are.

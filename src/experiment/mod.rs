@@ -310,8 +310,8 @@ fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Re
     match memory::total(runtime.device).map(|total| total as f64) {
         Some(total) if needed > total => {
             let message = format!(
-                "training must fit into memory, but a model of {numbers:.0} weights needs {:.1} GiB, and this machine has \
-                 {:.1}",
+                "training must fit into memory, but a model of {numbers:.0} weights needs {:.1} GiB, and the device has \
+                 {:.1} GiB",
                 gib(needed),
                 gib(total)
             );

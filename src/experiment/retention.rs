@@ -1,7 +1,7 @@
 //! The regular checkpoints of a run: those that it saves in any case, not those of an early stop. Only these count for
 //! pruning, rollback and averaging, which therefore do not depend on stops.
 
-use crate::checkpoint::run::{RunDirectory, STATE};
+use crate::checkpoint::run::{RunDirectory, STATE, write_another_into};
 use crate::error::{Error, Result};
 use crate::training::TrainingConfig;
 use crate::training::state::TrainState;
@@ -22,7 +22,7 @@ pub(crate) fn parse_progress(run: &RunDirectory, step: u64, bytes: &[u8]) -> Res
     let path = run.checkpoint(step).join(STATE);
     let damaged = |what: String| {
         Error::failure(format!("{} is damaged: {what}", path.display()))
-            .hint(format!("write another step into {}", run.file("latest").display()))
+            .hint(write_another_into(&run.file("latest")))
     };
     let progress: TrainState = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     progress.check().map_err(damaged)?;

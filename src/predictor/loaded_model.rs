@@ -328,7 +328,7 @@ fn refuse_fixed_keys(overrides: &[String]) -> Result<()> {
         Some(text) => {
             let keys = "decoding.*, runtime.* and data.*.max_length";
             let settled = "training fixed all other keys, and they are in the checkpoint";
-            Err(Error::input(format!("only {keys} can be set here, but not `{text}`"))
+            Err(Error::input(format!("only {keys} can be set here, but `{text}` is given"))
                 .hint(meant(text, |path| is_free(&format!("{path}="))).unwrap_or(settled.to_owned())))
         }
         None => Ok(()),

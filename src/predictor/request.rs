@@ -233,7 +233,8 @@ fn too_long_to_hear(seconds: f64, most: f64) -> Error {
         "a recording may last {most} s (`data.source.audio.max_seconds` in training), but this one lasts {seconds:.1}"
     );
     Error::input(message).hint(
-        "decode cuts it at silences with --split; decode, score and verify read its beginning with --truncate",
+        "`decode --split` cuts it at silences; --truncate of decode, score, verify, evaluate and interactive reads only \
+         its beginning",
     )
 }
 

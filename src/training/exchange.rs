@@ -232,8 +232,8 @@ impl<'a> Exchange<'a> {
                     others.join(", ")
                 );
                 Err(Error::failure(message).hint(
-                    "a machine computes otherwise, or has a fault: run all ranks on one CPU type; the last checkpoint is \
-                     of before",
+                    "one machine computes different results or is faulty: run all ranks on one type of CPU; the last \
+                     checkpoint was saved before this check",
                 ))
             }
         }

@@ -112,7 +112,8 @@ fn too_small(limit: u64) -> Error {
     let gib = limit as f64 / (1u64 << 30) as f64;
     let message =
         format!("batches of {SMALLEST} positions must fit into memory, but they need more than {gib:.2} GiB");
-    Error::input(message).hint("raise `training.memory_limit`, or use a smaller model")
+    Error::input(message)
+        .hint("free some memory, set a larger `training.memory_limit`, or use a smaller model")
 }
 
 /// The batches to try within a budget: those with the most positions and the longest rows, and some of every length.

@@ -99,10 +99,10 @@ impl<'a> Trainer<'a> {
         );
         if progress.position > batch_sampler.batches() {
             let (there, position) = (batch_sampler.batches(), progress.position);
-            let message = format!("a pass has {there} batches, but the saved `position` is {position}");
-            return Err(
-                Error::failure(message).hint("the checkpoint is damaged; write another one into `latest`")
-            );
+            let message = format!("an epoch has {there} batches, but the saved `position` is {position}");
+            return Err(Error::failure(message).hint(
+                "the checkpoint is damaged; write the name of another one, such as step-00001000, into `latest`",
+            ));
         }
         let plan = plan(&context, progress.tokens_per_batch)?;
         let loader = Loader::start(batch_sampler, collator.clone(), plan)?;

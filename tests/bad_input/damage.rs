@@ -119,7 +119,7 @@ fn a_truncated_or_changed_checkpoint_is_refused_with_a_message() {
         scene.decode(&[], "ab\n").refused_naming(1, &[&reason, "hint: "]);
         scene.seqloom(&["inspect", "runs/copy"]).refused_naming(1, &[&reason]);
         let hint = format!(
-            "error: {place} is damaged: it does not match manifest.json\nhint: write another step into "
+            "error: {place} is damaged: it does not match manifest.json\nhint: write the name of another checkpoint, such as step-"
         );
         scene.train(&resume).refused_naming(1, &[&hint]);
     }

@@ -151,7 +151,7 @@ fn invalid_arguments_of_decode_are_refused_before_anything_is_written() {
     let cases: [(&[&str], &str); 7] = [
         (
             &["--set", "training.steps=3"],
-            "error: only decoding.*, runtime.* and data.*.max_length can be set here, but not `training.steps=3`\n\
+            "error: only decoding.*, runtime.* and data.*.max_length can be set here, but `training.steps=3` is given\n\
              hint: training fixed all other keys, and they are in the checkpoint",
         ),
         (

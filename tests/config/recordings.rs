@@ -21,7 +21,10 @@ fn keys_that_need_texts_are_refused_with_recordings() {
             "shared_vocabulary = true\n[data.source.audio]",
             "5:21: `shared_vocabulary` needs texts on both sides, but sources are `audio`",
         ),
-        ("[data.source.audio]\n[model.recurrent]", "6:1: a recurrent network reads texts alone"),
+        (
+            "[data.source.audio]\n[model.recurrent]",
+            "6:1: a recurrent network cannot read recordings\nhint: use [model.transformer]",
+        ),
         (
             "[data.source.audio]\n[decoding]\nreplace_unknown = true",
             "7:19: `replace_unknown` copies symbols of texts, but the sources are recordings",

@@ -333,7 +333,7 @@ fn incompatible_tables_are_refused() {
         ),
         (
             "[data.target]\nalternatives = \"\"",
-            "6:16: `alternatives` must be what is between two targets, such as \"|\", but it is empty",
+            "6:16: `alternatives` must be a separator of targets, such as \"|\", but it is empty",
         ),
         (
             "[data.target]\nwhitespace = \"keep\"\n[data.target.words]",

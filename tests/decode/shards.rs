@@ -70,11 +70,11 @@ fn what_is_not_all_of_one_decode_is_refused() {
         scene.seqloom(&[&own[..], more].concat()).succeeded();
     };
     third("runs/other", &[]);
-    refused(&all, "all parts must be of one decode, but `model` is");
+    refused(&all, "all shards must be of one decode, but `model` is");
     third("runs/copy", &["--beam", "2"]);
     refused(
         &all,
-        "all parts must be of one decode, but `decoding.beam` is 1 in out.1.csv and 2 in out.3.csv",
+        "all shards must be of one decode, but `decoding.beam` is 1 in out.1.csv and 2 in out.3.csv",
     );
     third("runs/copy", &[]);
     // A row that is gone, one that is there twice, and a share that is not finished.

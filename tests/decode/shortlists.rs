@@ -84,5 +84,5 @@ fn an_invalid_shortlist_is_refused() {
     let other = ["shortlist", "runs/copy", "--output", "list.json", "--set", "data.train=none.csv"];
     scene.seqloom(&other).refused_naming(2, &["none.csv"]);
     let other = ["shortlist", "runs/copy", "--output", "list.json", "--set", "seed=2"];
-    scene.seqloom(&other).refused(2, "error: only data.* can be set here, but not `seed=2`");
+    scene.seqloom(&other).refused(2, "error: only data.* can be set here, but `seed=2` is given");
 }

@@ -38,7 +38,7 @@ fn an_input_may_have_no_header_other_columns_or_its_references_in_a_text() {
         distill(&scene, &[more, &["--output", "new.csv"]].concat()).refused_naming(2, parts);
         assert!(!scene.path("new.csv").exists());
     };
-    refused(&two[..6], &["--targets must be given once for each --input, but they are given 1 and 2 times"]);
+    refused(&two[..6], &["given as often as --input, but there are 1 --targets and 2 --input"]);
     refused(&["--input", "named.csv", "--target-column", "left"], &["named.csv", "left", "--target-column"]);
     refused(&["--input", "in.txt", "--target-column", "right"], &["--target-column needs a table"]);
     let alone = distill(&scene, &["--header", "false", "--output", "new.csv"]);

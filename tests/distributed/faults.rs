@@ -42,7 +42,7 @@ fn a_lost_rank_ends_the_others_and_the_run_goes_on_from_its_checkpoint() {
         }
         finished(ranks[lost].take().into_iter().collect());
         assert_eq!(other.code, Some(1), "{}", other.stderr);
-        for part in [&format!("rank {lost} ("), &format!(", process {lost_id}) was lost"), "with --resume"] {
+        for part in [&format!(" lost rank {lost} ("), &format!(", process {lost_id}): "), "with --resume"] {
             assert!(other.stderr.contains(part), "must contain {part}:\n{}", other.stderr);
         }
     }

@@ -53,7 +53,7 @@ fn a_finished_run_counts_only_for_the_same_config_and_the_same_files() {
     assert!(steps(&scene.seqloom(&asked("out", &[])).succeeded()).is_empty());
     fs::remove_file(scene.path("out/configs/copy-seed1.data.json")).unwrap();
     let unknown = scene.seqloom(&asked("out", &[])).succeeded();
-    let note = "note: 1 run without a record of the files of training, such as copy-seed1: ";
+    let note = "note: no record of the training files for 1 run, such as copy-seed1: ";
     assert!(steps(&unknown).is_empty() && unknown.stderr.contains(note), "{}", unknown.stderr);
 
     // The learning rate does not depend on the steps: more of them follow.
@@ -79,7 +79,7 @@ fn outputs_that_were_changed_are_made_again_and_lost_metrics_cost_only_the_curve
         scene.write(place, text);
         let again = scene.seqloom(&asked("out", &[])).succeeded();
         assert_eq!(steps(&again), ["decoding valid with copy-seed1"]);
-        assert!(again.stderr.contains(&format!("{place} {why}: it is made again\n")), "{}", again.stderr);
+        assert!(again.stderr.contains(&format!("{place} {why}: decoding it again\n")), "{}", again.stderr);
         assert_eq!((scene.text(place), scene.text("out/table.csv")), (outputs.clone(), table.clone()));
     }
 
@@ -90,7 +90,7 @@ fn outputs_that_were_changed_are_made_again_and_lost_metrics_cost_only_the_curve
     assert_eq!(scene.text("out/table.csv"), table);
 
     let at_work =
-        ["error: another `seqloom experiment` is at work in out\n", "jobs with --shard share a folder"];
+        ["error: another `seqloom experiment` is running in out\n", "jobs with --shard share a folder"];
     let alone = asked("out", &[]);
     let as_job = [&alone[..], &["--shard", "1/1"]].concat();
     let lock = File::open(scene.path("out/lock")).unwrap();

@@ -110,8 +110,10 @@ fn init_overwrites_nothing_and_leaves_no_incomplete_file() {
     let before = scene.files("");
     init(&scene, &["a.csv", "--out", "nowhere"]).refused_naming(2, &["nowhere"]);
     scene.write("two.csv", "source,target\na,b\nc,d\n a,e\n");
-    init(&scene, &["two.csv"])
-        .refused_naming(2, &["there must be at least three different sources", "two.csv has 3 pairs"]);
+    init(&scene, &["two.csv"]).refused_naming(
+        2,
+        &["there must be at least three different sources", "two.csv has fewer in its 3 pairs"],
+    );
     scene.write("broken.csv", "source,target\na,b\nc\n");
     init(&scene, &["broken.csv"]).refused_naming(2, &["broken.csv:3: the row has 1 field"]);
     scene.write("words.txt", "ab\n");

@@ -151,7 +151,7 @@ fn a_target_with_more_tokens_than_its_recording_has_positions_is_an_error_or_is_
         let set = ["--out", "run", "--set", "training.steps=1", "--set", "data.train=data/in.csv"];
         scene.train(&[&set, more].concat())
     };
-    let message = "data/in.csv:22: a recording must have 8 positions of 4 frames for CTC";
+    let message = "data/in.csv:22: a recording must have at least 8 positions of 4 frames for CTC";
     train(&[]).refused_naming(2, &[message, "but it has 5\n", "data.too_long = \"skip\""]);
     let skipped = train(&["--set", "data.too_long=skip"]).succeeded().stderr;
     let counted = "21 training pairs; 1 skipped because their recordings are too short for CTC, the first at data/in.csv:22\n";

@@ -102,7 +102,7 @@ fn recordings_with_the_same_id_in_a_ctm_or_subtitles_are_named() {
     table(&[&first, &first]);
     refused("ctm", "a ctm must have each part of a recording once");
     table(&[&first, "clips/a b.wav"]);
-    refused("ctm", "an id of a ctm must be without white space, but it is `a b`");
+    refused("ctm", "an id in a ctm must not be empty or contain white space, but it is `a b`");
     table(&[&first, &format!("clips/{two}.wav")]);
     refused("srt", "subtitles must be of one recording, clips/");
 }
@@ -159,7 +159,7 @@ fn options_that_make_no_sense_with_times_are_refused() {
     let scene = trained();
     let cases: [(&[&str], &str); 5] = [
         (&["--tokens"], "output cannot contain tokens, but --tokens is given"),
-        (&["--times"], "output has times anyway, without --times"),
+        (&["--times"], "output always has times, but --times is given\nhint: leave out --times"),
         (&["--beam", "2", "--n-best", "2"], "output has one output per row, but `decoding.n_best` is 2"),
         (&["--resume"], "--resume counts the rows of an output"),
         (&["--sample-rate", "8000"], "--sample-rate is that of samples without a header"),

@@ -192,7 +192,7 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     };
     assert_average(&[4, 6, 8]);
     let stderr = scene.seqloom(&["average", "run", "--last", "2"]).succeeded().stderr;
-    assert_eq!(stderr, "the mean of steps 6, 8 is in run/average/model.safetensors\n");
+    assert_eq!(stderr, "the average of steps 6, 8 is in run/average/model.safetensors\n");
     assert_average(&[6, 8]);
     let state = scene.text(scene.checkpoint("run", "latest").join("state.json"));
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
@@ -373,7 +373,7 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
         2,
         "error: runs/copy/checkpoints/STEP/model.safetensors: the source vocabulary has 12 tokens, but with these training \
          pairs it must have 14: it lacks 2, such as `x`\n\
-         hint: add them with `--extend-vocabulary`: each starts as the mean of the old ones"
+         hint: add them with `--extend-vocabulary`: the embedding of each starts as the mean of the old embeddings"
             .replace("STEP", scene.text("runs/copy/best").trim())
             .as_str(),
     );
@@ -408,7 +408,10 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
     let words = ["data.source.words={}", "data.target.words={}"];
     with(&scene, "words", &words, &from).refused_naming(
         2,
-        &["the source tokenizer must be of the kind that the config names, `words`, but it is `characters`"],
+        &[
+            "the source tokenizer must be of the kind that the config names, `words`, but it is `characters`",
+            "hint: use the model's tokenizer settings in the config",
+        ],
     );
     let alone = with(&scene, "alone", &[], &["--extend-vocabulary"]);
     assert!(alone.code == Some(2) && alone.stderr.contains("--from"), "{}", alone.stderr);

@@ -70,11 +70,13 @@ impl DecodeFormat {
         };
         let table = "use --format csv or --format jsonl";
         if let Some((_, list)) = [(tokens, "tokens"), (times, "times")].iter().find(|(asked, _)| *asked) {
-            let message = match (self.timed(), *list) {
-                (Some(_), "times") => format!("{name} output has times anyway, without --times"),
-                _ => format!("{name} output cannot contain {list}, but --{list} is given"),
+            let (message, hint) = match (self.timed(), *list) {
+                (Some(_), "times") => {
+                    (format!("{name} output always has times, but --times is given"), "leave out --times")
+                }
+                _ => (format!("{name} output cannot contain {list}, but --{list} is given"), table),
             };
-            return Err(Error::input(message).hint(table));
+            return Err(Error::input(message).hint(hint));
         }
         if n_best > 1 {
             let one = if self.timed().is_some() { "output" } else { "line" };

@@ -294,7 +294,8 @@ impl DecodeSummary {
             status(&format!("note: {file}: {changes}"));
         }
         if let Some(changes) = references.in_words("target", target.form()) {
-            status(&format!("note: {file}: {changes}; outputs cannot match these: {}", references.changed()));
+            let count = references.changed();
+            status(&format!("note: {file}: {changes}; references that no output can match: {count}"));
         }
     }
 

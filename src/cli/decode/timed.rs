@@ -63,7 +63,8 @@ impl TimedLines {
         }
         let (id, start) = (self.id(row), milliseconds(self.start(row)?));
         if id.is_empty() || id.contains(char::is_whitespace) {
-            let message = format!("an id of a ctm must be without white space, but it is `{id}`");
+            let message =
+                format!("an id in a ctm must not be empty or contain white space, but it is `{id}`");
             return Err(
                 Error::input(message).hint("rename the file, or list it in the wav.scp of a Kaldi folder")
             );

@@ -35,8 +35,8 @@ pub(super) struct InputArgs {
     /// Format of --input [default: by its extension]
     #[arg(long, value_enum, requires = "input", help_heading = INPUT)]
     input_format: Option<InputFormat>,
-    /// Column of the sources in --input; of sources with several columns all of them, with commas between [default: as in
-    /// training]
+    /// Column of the sources in --input; if a source has several columns, name all of them, separated by commas [default:
+    /// as in training]
     #[arg(long, alias = "source-column", requires = "input", help_heading = INPUT)]
     column: Option<String>,
     /// Column of the references in --input [default: as in training, if there is one]
@@ -98,8 +98,9 @@ impl InputArgs {
         if targets == 0 || targets == inputs {
             return Ok(());
         }
-        let message = "--targets must be given once for each --input, but they are given";
-        Err(Error::input(format!("{message} {targets} and {inputs} times")))
+        Err(Error::input(format!(
+            "--targets must be given as often as --input, but there are {targets} --targets and {inputs} --input"
+        )))
     }
 
     /// Opens the file of this number, and returns a note if its format was guessed.

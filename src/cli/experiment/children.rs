@@ -78,7 +78,7 @@ pub(super) fn run_all(
         }
         if pool.running.is_empty() {
             if stop.raised().is_some() {
-                status("stopped; the same command continues");
+                status("stopped; to continue, run the same command again");
             }
             return Ok(std::mem::take(&mut pool.failed));
         }

@@ -117,7 +117,7 @@ pub(super) fn legend(plan: &Plan) -> String {
     if plan.systems.len() > strokes {
         let _ = writeln!(
             out,
-            "<p class=\"faint\">Strokes are the same again after {strokes} systems. A line shows its name under the mouse.</p>"
+            "<p class=\"faint\">Line styles repeat after {strokes} systems. Point at a line to see its name.</p>"
         );
     }
     out

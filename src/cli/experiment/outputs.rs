@@ -127,7 +127,7 @@ fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
         return Ok(None);
     };
     if let Some(altered) = altered {
-        status(&format!("{altered}: it is made again"));
+        status(&format!("{altered}: decoding it again"));
     }
     let (output, record) = (output_of(plan, task, set), record_of(plan, task, set));
     let partial = output.with_extension("partial");

@@ -338,7 +338,9 @@ fn sets(args: &ExperimentArgs, systems: &[System]) -> Result<Vec<TestSet>> {
 fn common_sets(systems: &[System]) -> Result<Vec<TestSet>> {
     const HINT: &str = "name the test sets with --test NAME=FILE";
     let first = sets_of(&systems[0].experiment.data).ok_or_else(|| {
-        Error::input("an experiment needs a test set, but `data.valid` is a share").hint(HINT)
+        let message =
+            "an experiment needs a test set, but there is no `data.test`, and `data.valid` is a share";
+        Error::input(message).hint(format!("set `data.test`, or {HINT}"))
     })?;
     let other = systems.iter().find(|other| sets_of(&other.experiment.data).as_ref() != Some(&first));
     match other {

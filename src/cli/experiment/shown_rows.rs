@@ -92,7 +92,7 @@ fn row_rate(seeds: &[&RowStatistics], row: usize) -> f64 {
 fn changed(set: &TestSet) -> Error {
     let message =
         format!("the outputs for {} must stay as they are while they are scored, but they changed", set.name);
-    Error::failure(message).hint("use the same command again")
+    Error::failure(message).hint("run the same command again")
 }
 
 #[cfg(test)]

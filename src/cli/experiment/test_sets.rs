@@ -104,7 +104,8 @@ fn check_row<'a>(row: &'a SourceRow, data: &DataConfig) -> Result<&'a str> {
         let message =
             format!("a source may have {most} (`data.source.max_length`), but this row's has {length}");
         return Err(Error::input(message).hint(
-            "allow more, or leave the row out; with `data.too_long = \"skip\"` it stays, and its output counts as empty",
+            "raise `data.source.max_length`, or remove the row; with `data.too_long = \"skip\"` the row stays, and its \
+             output counts as empty",
         ));
     }
     Ok(reference)

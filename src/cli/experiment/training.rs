@@ -47,7 +47,7 @@ pub(super) fn report_unrecorded(plan: &Plan) -> Result<()> {
     if let Some(first) = unrecorded.first() {
         let (count, first) = (counted(unrecorded.len(), "run"), &plan.runs[*first].name);
         status(&format!(
-            "note: {count} without a record of the files of training, such as {first}: whether these files have changed is not known"
+            "note: no record of the training files for {count}, such as {first}: changes of these files cannot be detected"
         ));
     }
     Ok(())

@@ -117,7 +117,7 @@ fn training(look: &PairStatistics, size: &Size) -> String {
     let (passes, best_by, warmup) = (passes(steps, look, size), best_by(look), steps / 10);
     format!(
         "[training]\n\
-         steps = {steps}                # {passes} over the pairs\n\
+         steps = {steps}                # {passes}\n\
          tokens_per_batch = {tokens_per_batch}\n\
          {best_by}validate_every = {every}\n\
          checkpoint_every = {every}\n\
@@ -144,9 +144,9 @@ fn passes(steps: usize, look: &PairStatistics, size: &Size) -> String {
     let positions = look.pairs as f64 * (look.source.mean.max(look.target.mean) + 1.0) * 1.1;
     let updates = (positions / size.tokens_per_batch as f64).max(1.0);
     match (steps as f64 / updates).round() {
-        ..1.0 => "less than one pass".to_owned(),
-        1.0 => "about one pass".to_owned(),
-        passes => format!("about {passes} passes"),
+        ..1.0 => "less than one epoch".to_owned(),
+        1.0 => "about one epoch".to_owned(),
+        passes => format!("about {passes} epochs"),
     }
 }
 
@@ -196,9 +196,9 @@ mod tests {
     fn epochs_count_eos_and_padding_and_are_at_most_the_updates() {
         let pairs = |count: usize| look((0..count).map(|n| (format!("{n:04}"), "MMDCCLXI".to_owned())));
         // 3,602 pairs of 8 + 1 positions plus a tenth are 35 updates of 1,024.
-        assert_eq!(passes(1100, &pairs(4000), &SMALL), "about 32 passes");
-        assert_eq!(passes(1000, &pairs(3), &SMALL), "about 1000 passes");
-        assert_eq!(passes(10, &pairs(4000), &SMALL), "less than one pass");
+        assert_eq!(passes(1100, &pairs(4000), &SMALL), "about 32 epochs");
+        assert_eq!(passes(1000, &pairs(3), &SMALL), "about 1000 epochs");
+        assert_eq!(passes(10, &pairs(4000), &SMALL), "less than one epoch");
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn segment(segments: &Table, row: &Row, recordings: &Table) -> Result<Utterance>
     let Some(found) = recordings.ids.get(recording) else {
         return Err(segments.malformed(
             row,
-            &format!("a recording must be in {}", recordings.path.display()),
+            &format!("a recording must be one of those in {}", recordings.path.display()),
             recording,
         ));
     };
@@ -118,7 +118,7 @@ fn add_texts(utterances: &mut [Utterance], texts: &Table, list: &Table, need_tex
     match texts.rows.iter().find(|row| !list.ids.contains_key(&row.id)) {
         Some(row) => Err(texts.malformed(
             row,
-            &format!("a text must belong to an id of {}", list.path.display()),
+            &format!("the id of a text must be one of those in {}", list.path.display()),
             &row.id,
         )),
         None => Ok(()),
@@ -232,7 +232,7 @@ mod tests {
         );
         let twice = "text:3: an id must be there once, but `a` is in line 1, too";
         assert_eq!(refused(&[wav, ("text", "a one\nb two\na three\n")]), twice);
-        let alone = "text:3: a text must belong to an id of wav.scp, but it is `c`";
+        let alone = "text:3: the id of a text must be one of those in wav.scp, but it is `c`";
         assert_eq!(refused(&[wav, ("text", "a one\nb two\nc three\n")]), alone);
         assert_eq!(refused(&[("wav.scp", ""), text]), "wav.scp: the file must have lines, but it is empty");
         assert_eq!(
@@ -255,7 +255,10 @@ mod tests {
         for fields in ["a 1 1", "a -1 1", "a 2 1"] {
             assert_eq!(refused(&format!("u {fields}")), format!("{must} `{fields}`"));
         }
-        assert_eq!(refused("u c 0 1"), "segments:1: a recording must be in wav.scp, but it is `c`");
+        assert_eq!(
+            refused("u c 0 1"),
+            "segments:1: a recording must be one of those in wav.scp, but it is `c`"
+        );
     }
 
     #[test]

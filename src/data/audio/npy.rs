@@ -88,7 +88,7 @@ fn read_header(source: &mut impl Read) -> Result<(String, u64)> {
     let mut start = [0; 8];
     source.read_exact(&mut start).map_err(cut_off)?;
     if &start[..6] != MAGIC {
-        return Err(Error::input("features must be a .npy file, but its first bytes are others"));
+        return Err(Error::input("features must be a .npy file, but its first bytes are not those of one"));
     }
     let width = match start[6] {
         1 => 2,
@@ -265,7 +265,7 @@ mod tests {
         }
         assert_eq!(
             read(b"hello world").unwrap_err().message(),
-            "features must be a .npy file, but its first bytes are others"
+            "features must be a .npy file, but its first bytes are not those of one"
         );
         let nan = refused("<f4", "False", "(2, 1)", &[0, 0, 0, 0, 0, 0, 0xc0, 0x7f]);
         assert_eq!(nan, "features must be finite, but bin 0 of frame 1 is NaN");

@@ -255,9 +255,9 @@ impl Part {
         let rate = check_rate(header.sample_rate)?;
         if header.channels == 0 || (header.channels > 1 && !options.mix_down) {
             let message = format!("the recording must have 1 channel, but it has {}", header.channels);
-            return Err(
-                Error::input(message).hint("mix the channels down, or choose one with another program")
-            );
+            return Err(Error::input(message).hint(
+                "train with `data.source.audio.mix_down` = true, or convert it: `ffmpeg -i FILE -ac 1 out.wav`",
+            ));
         }
         if header.frames == Some(0) {
             return Err(no_sample());

@@ -166,13 +166,10 @@ fn an_array_has_its_elements_wherever_lines_break() {
         &format!("[{one}\n,]"),
         "a.json:2: a JSON array must have an element after a comma, but there is `]`",
     );
-    refused(&format!("[{one}\n{one}]"), "a.json:2: a JSON array must have `,` or `]` behind an element");
-    refused(
-        &format!("[{one}]\n\nx"),
-        "a.json:3: a JSON array must have nothing behind `]`, but there is `x`",
-    );
+    refused(&format!("[{one}\n{one}]"), "a.json:2: a JSON array must have `,` or `]` after an element");
+    refused(&format!("[{one}]\n\nx"), "a.json:3: a JSON array must have nothing after `]`, but there is `x`");
     refused(&format!("[{one},\n{{\"source\""), "a.json:2: an array must end with `]`, but the file ends");
-    refused(&format!("[{one}"), "a JSON array must have `,` or `]` behind an element, but the file ends");
+    refused(&format!("[{one}"), "a JSON array must have `,` or `]` after an element, but the file ends");
     refused(&format!("[{one},\n 3]"), "a.json:2: each element must be a JSON object, but it is a number");
 }
 

@@ -102,7 +102,7 @@ fn check_size(what: &str, rules: PiecesConfig, alphabet: usize) -> Result<()> {
     let bytes = if rules.byte_fallback { ", and 256 bytes" } else { "" };
     let often = match rules.minimum_count {
         1 => String::new(),
-        least => format!(" that occurs {least} times"),
+        least => format!(" that occurs at least {least} times"),
     };
     let message = format!(
         "a {what} vocabulary must contain each character of the training text{often}, {alphabet} here with the mark for a space, and \

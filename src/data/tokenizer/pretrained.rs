@@ -57,7 +57,8 @@ pub(super) fn read(path: &Path) -> Result<Arc<dyn Scheme>> {
         return Err(Error::input(message).at(path.display()));
     }
     tokenizer_of(ReadyFile::new(&bytes)).map_err(|why| {
-        let message = format!("a ready tokenizer must be a SentencePiece .model or a tokenizer.json: {why}");
+        let message =
+            format!("a pretrained tokenizer must be a SentencePiece .model or a tokenizer.json: {why}");
         Error::input(message).at(path.display())
     })
 }

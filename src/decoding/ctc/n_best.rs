@@ -38,7 +38,7 @@ pub(crate) fn ctc_of_each<S: IncrementalDecoder>(
         None => {
             let method = options.method.name();
             let message = format!(
-                "`decoding.method` \"{method}\" must have a model with a CTC head, but this model has none"
+                "`decoding.method` \"{method}\" needs a model with a CTC head, but this model has none"
             );
             let hint = "train with `model.transformer.ctc` = true, or use --set decoding.method=attention";
             Err(Error::input(message).hint(hint))

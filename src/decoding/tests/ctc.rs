@@ -299,9 +299,7 @@ fn unsupported_combinations_with_a_method_are_refused() {
         assert_eq!(code, 2);
         assert_eq!(
             message,
-            format!(
-                "`decoding.method` \"{name}\" must have a model with a CTC head, but this model has none"
-            )
+            format!("`decoding.method` \"{name}\" needs a model with a CTC head, but this model has none")
         );
     }
     assert!(found_by(&headless, &[[4]], &of(Method::Attention, 2, 1))[0][0].finished);
@@ -315,7 +313,7 @@ fn unsupported_combinations_with_a_method_are_refused() {
     let error = shown(Method::Ctc).unwrap_err();
     assert_eq!(
         error.message(),
-        "interactive decoding must have steps to show, but `decoding.method` is \"ctc\""
+        "interactive decoding needs a method with steps, but `decoding.method` is \"ctc\""
     );
     let nan: Script = |_, _| vec![f32::NAN; 6];
     let (message, _) = decode(&Scripted::new(nan), &of(Method::Rescore, 2, 1), None);

@@ -113,8 +113,18 @@ fn an_observer_may_end_the_search_and_several_outputs_cannot_be_observed() {
     });
     assert_eq!((ended.unwrap_err().message(), seen), ("enough", vec![4, 5]));
     let wide = DecodingConfig { beam: 4, beam_groups: 2, ..DecodingConfig::default() };
-    assert!(check_streamable(&options(&wide)).unwrap_err().message().ends_with("but the beam has 4"));
+    assert!(
+        check_streamable(&options(&wide))
+            .unwrap_err()
+            .message()
+            .ends_with("`decoding.beam` = 1, but it is 4")
+    );
     let samples =
         DecodingConfig { n_best: 3, sampling: Some(SamplingConfig::default()), ..Default::default() };
-    assert!(check_streamable(&options(&samples)).unwrap_err().message().ends_with("but there are 3"));
+    assert!(
+        check_streamable(&options(&samples))
+            .unwrap_err()
+            .message()
+            .ends_with("`decoding.n_best` = 1, but it is 3")
+    );
 }

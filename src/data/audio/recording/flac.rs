@@ -41,7 +41,7 @@ impl<R: Source> Flac<R> {
 fn interleave(block: &Block, channels: u32, from: u32, scale: f32, samples: &mut Vec<f32>) -> Result<()> {
     if block.channels() != channels {
         return Err(Error::input(
-            "all blocks of a FLAC file must have as many channels as its header, but one has not",
+            "all blocks of a FLAC file must have as many channels as its header, but one does not",
         ));
     }
     samples.clear();

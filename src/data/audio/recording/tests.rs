@@ -167,7 +167,7 @@ fn invalid_headers_are_refused() {
     }
     assert_eq!(
         refused(&with(&second, 22, &[0, 0])),
-        "0 channels of 16 bits must have 0 bytes, but they have 2"
+        "0 channels of 16 bits must have a block align of 0 bytes, but it is 2"
     );
     let coding = "the samples must be PCM of 8, 16, 24 or 32 bits or floats of 32 or 64, but they are";
     assert_eq!(refused(&with(&second, 20, &[7, 0])), format!("{coding} mu-law of 16 bits (format tag 7)"));

@@ -133,7 +133,7 @@ impl Format {
         let align = u64::from(u16_at(&bytes, 12));
         if channels == 0 || align != format.frame_bytes() {
             let message = format!(
-                "{channels} channels of {bits} bits must have {} bytes, but they have {align}",
+                "{channels} channels of {bits} bits must have a block align of {} bytes, but it is {align}",
                 format.frame_bytes()
             );
             return Err(Error::input(message));

@@ -79,9 +79,9 @@ impl Lines {
                 (State::After, Some(b',')) => State::Comma,
                 (State::End, None) => return Ok(false),
                 (State::Before, _) => return Err(self.not_an_array("`[` at its start", next, at)),
-                (State::End, _) => return Err(self.not_an_array("nothing behind `]`", next, at)),
+                (State::End, _) => return Err(self.not_an_array("nothing after `]`", next, at)),
                 (State::First | State::After, _) => {
-                    return Err(self.not_an_array("`,` or `]` behind an element", next, at));
+                    return Err(self.not_an_array("`,` or `]` after an element", next, at));
                 }
             };
             self.reader.consume(1);

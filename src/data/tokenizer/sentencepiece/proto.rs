@@ -239,7 +239,7 @@ fn each_field(mut rest: &[u8], each: &mut dyn FnMut(u64, Field) -> Checked<()>) 
             }
             other => {
                 return Err(format!(
-                    "it must be a message of protocol buffers, but has a field of type {other}"
+                    "it must be a Protocol Buffers message, but it has a field of type {other}"
                 ));
             }
         };
@@ -251,7 +251,7 @@ fn each_field(mut rest: &[u8], each: &mut dyn FnMut(u64, Field) -> Checked<()>) 
 fn take<'a>(rest: &mut &'a [u8], length: u64) -> Checked<&'a [u8]> {
     let length = usize::try_from(length).ok().filter(|&length| length <= rest.len());
     let Some((taken, left)) = length.map(|length| rest.split_at(length)) else {
-        return Err("it must be a message of protocol buffers, but it ends within a field".to_owned());
+        return Err("it must be a Protocol Buffers message, but it ends within a field".to_owned());
     };
     *rest = left;
     Ok(taken)
@@ -266,5 +266,5 @@ fn varint(rest: &mut &[u8]) -> Checked<u64> {
             return Ok(number);
         }
     }
-    Err("it must be a message of protocol buffers, but has a number of more than 64 bits".to_owned())
+    Err("it must be a Protocol Buffers message, but it has a number of more than 64 bits".to_owned())
 }
