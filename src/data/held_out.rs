@@ -108,6 +108,6 @@ mod tests {
         assert_eq!(held_out(0.2, &[1, 2, 2, 2, 2, 2, 3, 3, 3, 3]), 1);
         assert_eq!(held_out(0.5, &[1, 2, 2, 2, 2, 2, 3, 3, 3, 3]), 6);
         assert_eq!(held_out(0.5, &[1, 2, 2, 2, 2, 2, 2]), 1);
-        assert!(HeldOut::choose(0.5, vec![7; 10]).unwrap_err().to_string().contains("two sources"));
+        assert!(HeldOut::choose(0.5, vec![7; 10]).unwrap_err().to_string().contains("two different sources"));
     }
 }

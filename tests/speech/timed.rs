@@ -214,7 +214,7 @@ fn samples_and_recordings_on_standard_input_are_decoded_like_their_files() {
     let piped = fed(&scene, &[&["--input-format", "raw"], &split[..]].concat(), &long[44..]).succeeded();
     assert_eq!(piped.stdout.replace("stdin,-,", "long,long.wav,"), from_file.stdout);
     assert!(piped.stdout.lines().count() > 2);
-    let too_long = ["<stdin>:1: a recording may last 40 s", "cuts it at silences with --split"];
+    let too_long = ["<stdin>:1: a recording may last 40 s", "`decode --split` cuts it at silences"];
     fed(&scene, &["--input-format", "raw"], &long[44..]).refused_naming(2, &too_long);
 }
 

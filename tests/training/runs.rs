@@ -301,9 +301,9 @@ fn each_regulariser_has_its_own_effect() {
 fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
     let scene = Scene::new(60, 12);
     let stderr = train(&scene, "exact", &["runtime.precision=f32"]).succeeded().stderr;
-    assert!(stderr.contains("on the CPU (1 thread), f32, into"), "{stderr}");
+    assert!(stderr.contains("on the CPU (1 thread), f32; run directory"), "{stderr}");
     let stderr = train(&scene, "rough", &["runtime.precision=bf16"]).succeeded().stderr;
-    assert!(stderr.contains("on the CPU (1 thread), bf16, into"), "{stderr}");
+    assert!(stderr.contains("on the CPU (1 thread), bf16; run directory"), "{stderr}");
     let losses = |run: &str| -> Vec<f64> {
         column(&scene, run, "loss").iter().map(|loss| loss.parse().unwrap()).collect()
     };
@@ -322,7 +322,7 @@ fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has = |word: &str| cpu.contains(word);
     let fast = has("amx_bf16") || has("AuthenticAMD") && has("avx512_bf16");
-    assert!(stderr.contains(if fast { ", bf16, into" } else { ", f32, into" }), "{stderr}");
+    assert!(stderr.contains(if fast { ", bf16; run" } else { ", f32; run" }), "{stderr}");
 }
 
 #[test]
