@@ -41,13 +41,13 @@ fn help(scene: &Scene, command: &str, columns: usize) -> String {
 #[test]
 fn help_is_as_wide_as_the_terminal_and_groups_the_options() {
     let scene = Scene::new(8, 2);
-    // Two widths of one command show that the terminal's counts; each start takes half a second.
-    let pages = COMMANDS.iter().chain(&[""]).map(|command| (*command, 60));
-    for (command, columns) in pages.chain([("decode", 80), ("decode", 110)]) {
-        for line in help(&scene, command, columns).lines() {
-            // Neither the words of an example nor the name of an option can be wrapped.
-            let parts = line.split_whitespace().count() > 1;
-            assert!(line.chars().count() <= columns || !parts, "{command} at {columns}: {line}");
+    for columns in [60, 80, 110] {
+        for command in COMMANDS.iter().chain(&[""]) {
+            for line in help(&scene, command, columns).lines() {
+                // Neither the words of an example nor the name of an option can be wrapped.
+                let parts = line.split_whitespace().count() > 1;
+                assert!(line.chars().count() <= columns || !parts, "{command} at {columns}: {line}");
+            }
         }
     }
     let decode = help(&scene, "decode", 100);
