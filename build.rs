@@ -11,13 +11,22 @@ fn main() {
         PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where libtorch is"));
     let root = lib.parent().expect("libtorch's lib folder has a parent").to_path_buf();
     check_version(&root);
-    compile_shim(&root);
+    if !is_clippy() {
+        compile_shim(&root);
+    }
     // So binary, tests and doc tests run without LD_LIBRARY_PATH. scripts/make_dist.py puts the libraries next to the
     // binary.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}:$ORIGIN/../lib", lib.display());
     // Our link arguments do not reach the binary of a dependent crate; its own build script sets them from this.
     println!("cargo:libtorch_lib={}", lib.display());
     println!("cargo:rustc-env=SEQLOOM_LIBTORCH={}", root.display());
+}
+
+/// Whether cargo runs clippy, which links nothing. Cargo keeps what this script does for it apart from builds, so the shim
+/// would be compiled twice.
+fn is_clippy() -> bool {
+    let wrapper = std::env::var_os("RUSTC_WORKSPACE_WRAPPER").map(PathBuf::from);
+    wrapper.is_some_and(|path| path.file_stem().is_some_and(|name| name == "clippy-driver"))
 }
 
 /// torch-sys checks no version when LIBTORCH is set, and a wrong version fails at run time with an obscure error.
