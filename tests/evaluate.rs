@@ -83,6 +83,8 @@ fn texts_have_the_values_that_sacrebleu_and_jiwer_compute() {
             let theirs = corpus["scores"][name].as_f64().unwrap();
             assert!((ours - theirs).abs() < 1e-9, "{name}: {ours}, not {theirs}");
         }
+        let verbose = &score(&result, 0, "bleu")["verbose_score"];
+        assert_eq!(verbose, &corpus["bleu"], "{corpus}");
         let signature = result["metrics"][0]["signature"].as_str().unwrap();
         assert!(signature.starts_with(&format!("nrefs:{count}|case:mixed|")), "{signature}");
     }
@@ -391,6 +393,8 @@ fn what_cannot_be_compared_is_refused() {
     refused(&[], &["there must be outputs to evaluate"]);
     let metrics = [&texts("poor.txt")[..], &["--metrics", "blue"]].concat();
     refused(&metrics, &["`blue` is not one; there are exact_match, ", "did you mean `bleu`?"]);
+    let metrics = [&texts("poor.txt")[..], &["--metrics", "WER"]].concat();
+    refused(&metrics, &["did you mean `word_error_rate`?"]);
     let rows = |file: &'static str| [&texts("poor.txt")[..], &["--rows", file]].concat();
     refused(&rows("ref.txt"), &["must name a .csv or .jsonl file"]);
     refused(

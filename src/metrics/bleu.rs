@@ -84,12 +84,15 @@ impl<T: Tokenizer> Metric for Bleu<T> {
         bleu(statistics, |all| all.iter().take_while(|&&count| count > 0.0).count())
     }
 
-    /// The precisions, and both lengths.
+    /// As sacrebleu shows them: precisions in percent, brevity penalty, and the number of tokens in outputs and references.
     fn counts(&self) -> Option<String> {
-        let Counts { written, wanted, right, all } = self.counts;
-        let percent = |(right, all): (u64, u64)| format!("{:.1}", 100.0 * right as f64 / all.max(1) as f64);
-        let precisions: Vec<String> = right.into_iter().zip(all).map(percent).collect();
-        Some(format!("precisions {}, {written} tokens for {wanted}", precisions.join("/")))
+        let Counts { written, wanted, .. } = self.counts;
+        let statistics = Metric::statistics(self);
+        let precisions = precisions(&statistics[2..]).map(|share| format!("{:.1}", 100.0 * share));
+        let ratio = if wanted == 0 { 0.0 } else { written as f64 / wanted as f64 };
+        let penalty = brevity_penalty(written as f64, wanted as f64);
+        let lengths = format!("hyp_len = {written} ref_len = {wanted}");
+        Some(format!("{} (BP = {penalty:.3} ratio = {ratio:.3} {lengths})", precisions.join("/")))
     }
 }
 
@@ -97,25 +100,40 @@ impl<T: Tokenizer> Metric for Bleu<T> {
 /// outputs' n-grams.
 fn bleu(statistics: &[f64], highest: impl FnOnce(&[f64]) -> usize) -> f64 {
     let &[written, wanted, ref counts @ ..] = statistics else { return 0.0 };
-    let (right, all) = counts.split_at(counts.len() / 2);
-    let orders = highest(all);
-    if right.iter().all(|&count| count == 0.0) || all.iter().take(orders).any(|&count| count == 0.0) {
+    let orders = highest(&counts[ORDERS..]);
+    let precisions = &precisions(counts)[..orders];
+    if orders == 0 || precisions.contains(&0.0) {
         return 0.0;
     }
-    let mut smoothed = 1.0;
-    let logarithms = right.iter().zip(all).take(orders).map(|(&right, &all)| {
-        if right > 0.0 {
-            return (right / all).ln();
-        }
-        smoothed /= 2.0;
-        (smoothed / all).ln()
-    });
-    let mean = logarithms.sum::<f64>() / orders as f64;
+    let mean = precisions.iter().map(|share| share.ln()).sum::<f64>() / orders as f64;
     (mean + (1.0 - wanted / written).min(0.0)).exp()
+}
+
+/// The precision of each order, smoothed, of the n-grams that are right and of all. 0 without n-grams, or without any match.
+fn precisions(counts: &[f64]) -> [f64; ORDERS] {
+    let (right, all) = counts.split_at(ORDERS);
+    let has_match = right.iter().any(|&count| count > 0.0);
+    let mut smoothed = 1.0;
+    std::array::from_fn(|order| match (right[order], all[order]) {
+        (_, 0.0) => 0.0,
+        _ if !has_match => 0.0,
+        (0.0, all) => {
+            smoothed /= 2.0;
+            smoothed / all
+        }
+        (right, all) => right / all,
+    })
+}
+
+/// The factor for outputs that are shorter than the references.
+fn brevity_penalty(written: f64, wanted: f64) -> f64 {
+    if written == 0.0 && wanted > 0.0 { 0.0 } else { (1.0 - wanted / written).min(0.0).exp() }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::tokenizers::{Unsplit, Western};
     use super::*;
     use crate::metrics::example::{value_of, value_of_several};
@@ -166,6 +184,26 @@ mod tests {
             metric.add(&Example { reference, output: &[output.to_owned()], ..Example::default() });
             let ours = Bleu::<Western>::of_row(&Metric::statistics(&metric));
             assert!((ours - theirs).abs() < 1e-12, "{output}, not {reference}: {ours}, not {theirs}");
+        }
+    }
+
+    /// Made by tests/golden/make_metrics.py, with sacrebleu.
+    #[test]
+    fn its_counts_are_shown_as_sacrebleu_shows_them() {
+        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).unwrap();
+        for corpus in golden["corpora"].as_array().unwrap() {
+            let mut metric = Bleu::<Western>::default();
+            for row in corpus["rows"].as_array().unwrap() {
+                let references: Vec<&str> =
+                    row[0].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+                metric.add(&Example {
+                    reference: references[0],
+                    other_references: &references[1..],
+                    output: &[row[1].as_str().unwrap().to_owned()],
+                    ..Example::default()
+                });
+            }
+            assert_eq!(metric.counts().as_deref(), corpus["bleu"].as_str(), "{}", corpus["rows"]);
         }
     }
 

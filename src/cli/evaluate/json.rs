@@ -36,8 +36,10 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
 fn system(results: &Results, at: usize) -> Value {
     let scores = results.metrics.iter().map(|metric| {
         let Score { value, interval, p, best } = metric.scores[at];
-        let errors = metric.errors.get(at).map(|errors| errors.by_kind);
-        let score = json!({ "value": value, "interval": interval, "p": p, "best": best, "errors": errors });
+        let (errors, counts) = (metric.errors.get(at), metric.counts.get(at));
+        let score = json!({
+            "value": value, "interval": interval, "p": p, "best": best, "errors": errors, "verbose_score": counts,
+        });
         (metric.kind.name.to_owned(), score)
     });
     json!({ "name": results.systems[at], "scores": scores.collect::<Map<String, Value>>() })

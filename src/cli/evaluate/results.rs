@@ -108,15 +108,9 @@ pub(super) struct MetricResults {
     /// The scores, in the order of the systems.
     pub scores: Vec<Score>,
     /// The errors of the systems, in the same order; none for a metric that does not count them by kind.
-    pub errors: Vec<Errors>,
-}
-
-/// The errors of one system.
-pub(super) struct Errors {
-    /// Their numbers.
-    pub by_kind: ErrorRate,
-    /// The same, with the unit of the reference's length.
-    pub in_words: String,
+    pub errors: Vec<ErrorRate>,
+    /// What the values are made of, in words: errors with the unit of the reference's length, or BLEU's precisions.
+    pub counts: Vec<String>,
 }
 
 /// A metric of one system.
@@ -140,7 +134,8 @@ impl Results {
             kind,
             signature: systems.first().and_then(|first| first.whole.signature(&kind)),
             scores: scores(systems, number, args),
-            errors: systems.iter().filter_map(|system| errors(system, &kind)).collect(),
+            errors: systems.iter().filter_map(|system| system.whole.errors().remove(kind.name)).collect(),
+            counts: systems.iter().filter_map(|system| system.whole.counts(&kind)).collect(),
         };
         Results {
             rows: systems.first().map_or(0, ScoredOutputs::rows),
@@ -148,12 +143,6 @@ impl Results {
             systems: systems.iter().map(|system| system.name.clone()).collect(),
         }
     }
-}
-
-/// The errors of a system, if the metric counts them by kind.
-fn errors(system: &ScoredOutputs, kind: &MetricKind) -> Option<Errors> {
-    let by_kind = *system.whole.errors().get(kind.name)?;
-    Some(Errors { by_kind, in_words: system.whole.counts(kind)? })
 }
 
 /// The scores of all systems by the metric of this number.

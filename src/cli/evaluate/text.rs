@@ -7,7 +7,7 @@ use crate::cli::aligned::aligned;
 use crate::error::counted;
 use crate::metrics::MetricKind;
 
-/// A table, what its numbers are, signatures, and the errors of error rates.
+/// A table, what its numbers are, signatures, and the counts behind values.
 pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
     let compares = args.compares(results.systems.len());
     let interval = if args.resamples > 0 { format!("{} % interval", args.percent()) } else { String::new() };
@@ -28,8 +28,8 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
         }
     }
     for metric in &results.metrics {
-        for (name, errors) in results.systems.iter().zip(&metric.errors) {
-            let _ = writeln!(text, "{} of {name}: {}", metric.kind.name, errors.in_words);
+        for (name, counts) in results.systems.iter().zip(&metric.counts) {
+            let _ = writeln!(text, "{} of {name}: {counts}", metric.kind.name);
         }
     }
     text
