@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import re
 import shutil
 import signal
@@ -139,11 +138,8 @@ def train(work: Work, name: str, folder: str) -> None:
     settings = [f"name={work.run_name(name)}", f"data.train={work.file(folder, 'train')}"]
     if work.recipe.valid:
         settings.append(f"data.valid={work.file(folder, work.recipe.valid)}")
-    jobs = jobs_of(work)
-    if jobs > 1 and "runtime.threads" not in map(key_of, work.options.settings):
-        settings.append(f"runtime.threads={max(1, len(os.sched_getaffinity(0)) // jobs)}")
     command = [work.options.binary, "experiment", f"configs/{work.recipe.config}.toml"]
-    command += ["--out", str(work.place(name)), "--seeds", ",".join(map(str, work.seeds)), "--jobs", str(jobs)]
+    command += ["--out", str(work.place(name)), "--seeds", ",".join(map(str, work.seeds)), "--jobs", str(jobs_of(work))]
     command += ["--ensemble", "all"] if work.options.ensemble else []
     for test in work.tests:
         command += ["--test", f"{test}={work.file(folder, test)}"]

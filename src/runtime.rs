@@ -114,6 +114,14 @@ pub struct Runtime {
     pub compute: Kind,
 }
 
+/// The environment variable by which an experiment tells its processes how many of them run at once.
+pub(crate) const AT_ONCE: &str = "SEQLOOM_PROCESSES_AT_ONCE";
+
+fn at_once() -> usize {
+    let told = std::env::var(AT_ONCE).ok().and_then(|told| told.parse().ok());
+    told.unwrap_or(1).max(1)
+}
+
 /// The most threads per core: more of them would only wake each other.
 const MOST_FOR_A_CORE: usize = 4;
 
@@ -137,7 +145,7 @@ impl Runtime {
         // The cores that the process may use, by its CPU set and its container's quota.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match config.threads {
-            0 => (cores / neighbours.on_cores).max(1),
+            0 => (cores / neighbours.on_cores / at_once()).max(1),
             threads => threads.min(MOST_FOR_A_CORE * cores),
         };
         threads::set(threads)?;

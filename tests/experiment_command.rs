@@ -265,7 +265,7 @@ fn each_row_of_a_test_set_is_scored_and_the_same_outputs_have_the_same_interval(
 fn an_interrupt_ends_the_trainings_with_the_experiment() {
     let scene = scene();
     let mut endless = arguments(&["copy.toml"], "1,2", "stopped");
-    endless.extend(["--jobs", "2", "--set", "training.steps=1000000"]);
+    endless.extend(["--jobs", "2", "--set", "training.steps=1000000", "--set", "runtime.threads=0"]);
     let child = scene.spawn(&endless);
     for seed in [1, 2] {
         wait_until("it trains", || scene.path(format!("stopped/runs/copy-seed{seed}/latest")).exists());
@@ -282,6 +282,9 @@ fn an_interrupt_ends_the_trainings_with_the_experiment() {
     for seed in [1, 2] {
         let log = scene.text(format!("stopped/logs/copy-seed{seed}.log"));
         assert!(log.ends_with("saved. To continue, use --resume\n"), "{log}");
+        // Both share the cores.
+        let threads = (std::thread::available_parallelism().unwrap().get() / 2).max(1);
+        assert!(log.contains(&format!(" on the CPU ({threads} thread")), "{log}");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::cli::child_processes::{kill_all, pass_on};
 use crate::console::status;
 use crate::distributed::launch::RANK_VARIABLES;
 use crate::error::{Error, Result};
-use crate::runtime::StopFlag;
+use crate::runtime::{AT_ONCE, StopFlag};
 
 /// The environment variable with the experiment's process id.
 const PARENT: &str = "SEQLOOM_EXPERIMENT_PROCESS";
@@ -59,7 +59,8 @@ pub(super) fn run_all(
     stop: &StopFlag,
     next: Next<'_>,
 ) -> Result<Vec<(usize, String)>> {
-    let mut pool = Pool { running: Vec::new(), failed: Vec::new() };
+    let jobs = jobs.min(tasks.len());
+    let mut pool = Pool { jobs, running: Vec::new(), failed: Vec::new() };
     let (mut waiting, mut is_passed_on) = (tasks.iter().copied(), false);
     loop {
         if let Some(signal) = stop.raised().filter(|_| !is_passed_on) {
@@ -87,6 +88,8 @@ pub(super) fn run_all(
 }
 
 struct Pool {
+    /// How many processes share the cores.
+    jobs: usize,
     running: Vec<Running>,
     failed: Vec<(usize, String)>,
 }
@@ -104,7 +107,7 @@ impl Pool {
             Ok(Some(step)) if last == Some(step.what.as_str()) => {
                 Err(Error::failure(format!("{} succeeded, but its files are incomplete", step.what)))
             }
-            Ok(Some(step)) => spawn(task, step),
+            Ok(Some(step)) => spawn(task, step, self.jobs),
             Err(error) => Err(error),
         };
         match started {
@@ -178,7 +181,7 @@ impl Drop for Pool {
     }
 }
 
-fn spawn(task: usize, step: Step) -> Result<Running> {
+fn spawn(task: usize, step: Step, jobs: usize) -> Result<Running> {
     use std::os::unix::process::CommandExt;
     let Step { what, arguments, log, then } = step;
     if let Some(folder) = log.parent() {
@@ -189,7 +192,7 @@ fn spawn(task: usize, step: Step) -> Result<Running> {
     let (start, messages) = opened.map_err(|error| Error::file("write", &log, &error))?;
     let failed = |error: std::io::Error| Error::failure(format!("cannot start {what}: {error}"));
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    command.args(arguments).env(PARENT, std::process::id().to_string());
+    command.args(arguments).env(PARENT, std::process::id().to_string()).env(AT_ONCE, jobs.to_string());
     // A training of the experiment is no rank, even if the experiment is one.
     for name in RANK_VARIABLES.as_flattened() {
         command.env_remove(name);
