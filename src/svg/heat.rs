@@ -122,9 +122,40 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
+/// A picture whose masks have a prefix before their ids, which differ then from those of other pictures on a page.
+pub(crate) fn with_ids_of_its_own(picture: &str, prefix: &str) -> String {
+    let masks = picture.split("<mask id=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    // No text of a picture has `<` or `>`.
+    masks.fold(picture.to_owned(), |renamed, id| {
+        renamed
+            .replace(&format!("<mask id=\"{id}\">"), &format!("<mask id=\"{prefix}{id}\">"))
+            .replace(&format!("mask=\"url(#{id})\"/>"), &format!("mask=\"url(#{prefix}{id})\"/>"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_pictures_on_a_page_keep_their_masks_apart() {
+        let mut picture = "<text>url(#a)</text>\n".to_owned();
+        for id in ["a", "aa"] {
+            let frame = [0.0, 0.0, 1.0, 1.0];
+            Heat::new(1, [0.5].into_iter(), 0.0, 1.0).draw(&mut picture, id, frame, "", true);
+        }
+        let renamed = with_ids_of_its_own(&picture, "p2-");
+        for (part, count) in [
+            ("<text>url(#a)</text>", 1),
+            ("<mask id=\"p2-a\">", 1),
+            ("mask=\"url(#p2-a)\"/>", 1),
+            ("<mask id=\"p2-aa\">", 1),
+            ("mask=\"url(#p2-aa)\"/>", 1),
+            ("p2-", 4),
+        ] {
+            assert_eq!(renamed.matches(part).count(), count, "{part} in {renamed}");
+        }
+    }
 
     #[test]
     fn bytes_are_written_as_in_rfc_4648() {

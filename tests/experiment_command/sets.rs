@@ -68,3 +68,22 @@ fn configs_read_sources_of_their_own_and_a_row_that_is_too_long_ends_nothing() {
     let source: String = turned[0]["source"].as_str().unwrap().chars().rev().collect();
     assert_eq!(copy[0]["source"], source);
 }
+
+#[test]
+fn sources_in_parts_have_pictures_of_attention() {
+    let (scene, words) = (scene(), words(72));
+    table(&scene, "train.csv", &words[..60], "");
+    table(&scene, "valid.csv", &words[60..], "");
+    let parts =
+        "parts = [{ column = \"source\", characters = {} }, { column = \"turned\", characters = {} }]\n";
+    scene.write("parts.toml", format!("extends = \"copy.toml\"\nname = \"parts\"\n[data.source]\n{parts}"));
+    scene.seqloom(&arguments(&["parts.toml"], "1", "out")).succeeded();
+    let page = scene.text("out/index.html");
+    let drawn = scene.files("out/attention");
+    assert!((2..=4).contains(&drawn.len()), "{drawn:?}");
+    assert_eq!(page.matches("<h3>row ").count(), drawn.len());
+    let source = words[60].chars().rev().collect::<String>();
+    let row = page.split("<h3>row 1 of valid (parts-seed1)</h3>").nth(1).unwrap();
+    let tokens: Vec<String> = source.chars().map(|letter| format!(">{letter}</text>")).collect();
+    assert!(tokens.iter().all(|token| row.contains(token)), "{row}");
+}

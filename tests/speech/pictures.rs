@@ -37,6 +37,26 @@ fn spans(picture: &str) -> Vec<[f64; 2]> {
     group.children().filter(|node| node.has_attribute("width")).map(span).collect()
 }
 
+/// Each spectrogram on the page is that of its own row.
+#[test]
+fn an_experiment_has_pictures_of_recordings() {
+    let scene = trained();
+    let few = ["training.steps=10", "training.validate_every=10", "training.checkpoint_every=10"];
+    let settings = few.iter().flat_map(|setting| ["--set", setting]);
+    let asked = ["experiment", "copy.toml", "--seeds", "1", "--out", "out"].into_iter().chain(settings);
+    scene.seqloom(&asked.collect::<Vec<_>>()).succeeded();
+    let (page, drawn) = (scene.text("out/index.html"), scene.files("out/attention").len());
+    assert!((2..=4).contains(&drawn), "{drawn}");
+    for number in 1..=drawn {
+        for part in [
+            format!("<mask id=\"picture{number}-spectrogram\">"),
+            format!("mask=\"url(#picture{number}-spectrogram)\""),
+        ] {
+            assert_eq!(page.matches(&part).count(), 1, "{part}");
+        }
+    }
+}
+
 #[test]
 fn a_recording_is_drawn_with_its_output_at_the_times_of_decode() {
     let scene = trained();

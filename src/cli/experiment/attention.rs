@@ -1,11 +1,12 @@
 //! Pictures of attention: of some rows of each test set, by the best system, of an ensemble by its first seed. A picture is
-//! kept under a checksum of the model and the source, and not drawn again.
+//! kept under a checksum of the model, the test set and the row, and not drawn again.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 
 use super::children::{Step, run_all};
-use super::outputs::model_sum;
-use super::plan::Plan;
+use super::outputs::{input_arguments, model_sum};
+use super::plan::{Plan, Task, TestSet};
 use super::results::{Results, SetResults};
 use crate::checkpoint::files::{SMALL, read_text_within};
 use crate::checkpoint::tensors::sha256_of_parts;
@@ -15,7 +16,7 @@ use crate::runtime::StopFlag;
 /// How many of the samples are drawn, and how many of the worst rows.
 const ROWS: usize = 2;
 
-/// The longest source that is drawn, in characters: a longer one has more cells than a screen has room for.
+/// The longest text that is drawn, in characters: a longer one has more cells than a screen has room for.
 const LONGEST: usize = 200;
 
 /// A picture.
@@ -26,10 +27,10 @@ pub(super) struct Picture {
 }
 
 /// What is drawn.
-struct Wanted<'a> {
+struct Wanted {
     title: String,
-    run: usize,
-    source: &'a str,
+    /// Those of `seqloom attention`, but for its output.
+    arguments: Vec<OsString>,
     /// The checksum that names the file.
     sum: String,
 }
@@ -40,23 +41,21 @@ struct Wanted<'a> {
 /// A file cannot be read or written.
 pub(super) fn draw(plan: &Plan, results: &Results, jobs: usize, stop: &StopFlag) -> Result<Vec<Picture>> {
     let mut wanted = Vec::new();
-    for set in &results.sets {
-        wanted.extend(of_set(plan, set)?);
+    for (set, results) in plan.sets.iter().zip(&results.sets) {
+        wanted.extend(of_set(plan, set, results)?);
     }
     let folder = plan.place.join("attention");
     std::fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
-    let place = |wanted: &Wanted<'_>| folder.join(format!("{}.svg", wanted.sum));
+    let place = |wanted: &Wanted| folder.join(format!("{}.svg", wanted.sum));
     let mut next = |number: usize| -> Result<Option<Step>> {
-        let one: &Wanted<'_> = &wanted[number];
+        let one = &wanted[number];
         let place = place(one);
         if place.is_file() {
             return Ok(None);
         }
-        let text = format!("--text={}", one.source);
-        let model = plan.model(one.run).into();
         Ok(Some(Step {
             what: format!("drawing the attention of {}", one.title),
-            arguments: vec!["attention".into(), model, text.into(), "--output".into(), place.into()],
+            arguments: [&one.arguments[..], &["--output".into(), place.into()]].concat(),
             log: plan.place.join("logs").join("attention.log"),
             then: Box::new(|| Ok(())),
         }))
@@ -74,26 +73,29 @@ pub(super) fn draw(plan: &Plan, results: &Results, jobs: usize, stop: &StopFlag)
 }
 
 /// The rows of a set that are drawn, by the first run of the best system.
-fn of_set<'a>(plan: &Plan, set: &'a SetResults) -> Result<Vec<Wanted<'a>>> {
-    let system = plan.entries[set.best()].system;
+fn of_set(plan: &Plan, set: &TestSet, results: &SetResults) -> Result<Vec<Wanted>> {
+    let system = plan.entries[results.best()].system;
     let run = plan.run_of(system, 0);
-    let source = &plan.systems[system].experiment.data.source;
-    if source.audio.is_some() || !source.parts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let model = model_sum(plan, run)?;
-    let shown = &set.shown;
+    let input = input_arguments(plan, Task::Run(run), set);
+    // The place of the file is no part of what is drawn.
+    let read_as = format!("{:?}", &input[2..]);
+    let made_from = [model_sum(plan, run)?, plan.contents.of(&set.input)?, read_as];
+    let shown = &results.shown;
     let rows: BTreeSet<usize> =
         [&shown.samples, &shown.worst].into_iter().flat_map(|rows| rows.iter().take(ROWS)).copied().collect();
     let wanted = |row: usize| {
-        let source = shown.texts[&row].sources[set.best()].as_str();
-        let sum = sha256_of_parts(&[model.as_bytes(), source.as_bytes()]);
-        let title = format!("row {} of {} ({})", row + 1, set.name, plan.runs[run].name);
-        Wanted { title, run, source, sum: sum.chars().take(32).collect() }
+        let number = (row + 1).to_string();
+        let title = format!("row {number} of {} ({})", set.name, plan.runs[run].name);
+        let mut arguments: Vec<OsString> = vec!["attention".into(), plan.model(run).into()];
+        arguments.extend(input.iter().cloned().chain(["--row".into(), number.clone().into()]));
+        let parts: Vec<&[u8]> = made_from.iter().chain([&number]).map(String::as_bytes).collect();
+        let sum = sha256_of_parts(&parts);
+        Wanted { title, arguments, sum: sum.chars().take(32).collect() }
     };
+    let is_recording = plan.systems[system].experiment.data.source.audio.is_some();
     let is_drawn = |row: &usize| {
-        let source = &shown.texts[row].sources[set.best()];
-        !source.is_empty() && source.chars().count() <= LONGEST && !source.contains('\0')
+        let source = &shown.texts[row].sources[results.best()];
+        is_recording || !source.is_empty() && source.chars().count() <= LONGEST && !source.contains('\0')
     };
     Ok(rows.into_iter().filter(is_drawn).map(wanted).collect())
 }

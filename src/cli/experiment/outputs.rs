@@ -169,13 +169,7 @@ fn decode_arguments(
         arguments.extend((number > 0).then(|| OsString::from("--with")));
         arguments.push(model.into());
     }
-    arguments.extend([OsString::from("--input"), set.input.clone().into()]);
-    if let Some(format) = set.format(&plan.experiment_of(task).data) {
-        arguments.extend(["--input-format", format_name(format)].map(OsString::from));
-    }
-    if let Some(header) = set.header {
-        arguments.extend([OsString::from("--header"), header.to_string().into()]);
-    }
+    arguments.extend(input_arguments(plan, task, set));
     if let Some(targets) = &set.targets {
         arguments.extend([OsString::from("--targets"), targets.into()]);
     }
@@ -183,6 +177,18 @@ fn decode_arguments(
         ["--score-references", "--on-error", "skip", "--format", "jsonl", "--output"].map(OsString::from),
     );
     arguments.push(output.into());
+    arguments
+}
+
+/// The options by which a command reads the sources of a test set as the configs of a task do.
+pub(super) fn input_arguments(plan: &Plan, task: Task, set: &TestSet) -> Vec<OsString> {
+    let mut arguments = vec![OsString::from("--input"), set.input.clone().into()];
+    if let Some(format) = set.format(&plan.experiment_of(task).data) {
+        arguments.extend(["--input-format", format_name(format)].map(OsString::from));
+    }
+    if let Some(header) = set.header {
+        arguments.extend([OsString::from("--header"), header.to_string().into()]);
+    }
     arguments
 }
 

@@ -15,6 +15,7 @@ use crate::cli::html::{cut, long_name, page};
 use crate::error::{Result, counted};
 use crate::metrics::Unit;
 use crate::svg::escaped;
+use crate::svg::heat::with_ids_of_its_own;
 
 /// The whole page. Writing to a string cannot fail.
 ///
@@ -47,7 +48,8 @@ pub(super) fn render(plan: &Plan, results: &Results, pictures: &[Picture]) -> Re
     results.sets.iter().for_each(|set| rows_of(&mut out, plan, set, results.unit));
     if !pictures.is_empty() {
         out.push_str("<section><h2>Attention</h2>\n");
-        for Picture { title, svg } in pictures {
+        for (number, Picture { title, svg }) in (1..).zip(pictures) {
+            let svg = with_ids_of_its_own(svg, &format!("picture{number}-"));
             let _ = writeln!(out, "<h3>{}</h3><div class=\"scroll\">{svg}</div>", escaped(title));
         }
         out.push_str("</section>\n");
