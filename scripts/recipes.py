@@ -105,7 +105,10 @@ RECIPES = {
             },
             PHONE_ERRORS: {"mean": 4.30},
         },
-        source="a Transformer, tuned for each language (Gorman et al. 2020, tables 2 to 4)",
+        source=(
+            "a Transformer, tuned for each language (Gorman et al. 2020, tables 2 to 4); means of 15 of words wrong: "
+            "16.34 single models of the best kind (Makarov and Clematide 2020), 13.81 the best ensemble (Yu et al. 2020)"
+        ),
     ),
     "g2p2021_low": g2p2021(
         "low", "words to phones, ten languages of 800 words (SIGMORPHON 2021)",
