@@ -20,9 +20,9 @@ const OTHER_NAMES: [(&str, &str); 12] = [
 /// The known name that is meant, if one is near.
 pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let name = name.to_lowercase();
-    let other = OTHER_NAMES.iter().find(|(other, ours)| *other == name && known.contains(ours));
-    if let Some((_, ours)) = other {
-        return known.iter().copied().find(|known| known == ours);
+    let ours = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
+    if let Some(ours) = ours.filter(|ours| known.contains(ours)) {
+        return Some(ours);
     }
     let distance = |candidate: &&str| strsim::damerau_levenshtein(&name, candidate);
     // Up to one typo per three letters.

@@ -90,7 +90,7 @@ impl<T: Tokenizer> Metric for Bleu<T> {
         let statistics = Metric::statistics(self);
         let precisions = precisions(&statistics[2..]).map(|share| format!("{:.1}", 100.0 * share));
         let ratio = if wanted == 0 { 0.0 } else { written as f64 / wanted as f64 };
-        let penalty = brevity_penalty(written as f64, wanted as f64);
+        let penalty = log_brevity_penalty(written as f64, wanted as f64).exp();
         let lengths = format!("hyp_len = {written} ref_len = {wanted}");
         Some(format!("{} (BP = {penalty:.3} ratio = {ratio:.3} {lengths})", precisions.join("/")))
     }
@@ -106,7 +106,7 @@ fn bleu(statistics: &[f64], highest: impl FnOnce(&[f64]) -> usize) -> f64 {
         return 0.0;
     }
     let mean = precisions.iter().map(|share| share.ln()).sum::<f64>() / orders as f64;
-    (mean + (1.0 - wanted / written).min(0.0)).exp()
+    (mean + log_brevity_penalty(written, wanted)).exp()
 }
 
 /// The precision of each order, smoothed, of the n-grams that are right and of all. 0 without n-grams, or without any match.
@@ -125,9 +125,10 @@ fn precisions(counts: &[f64]) -> [f64; ORDERS] {
     })
 }
 
-/// The factor for outputs that are shorter than the references.
-fn brevity_penalty(written: f64, wanted: f64) -> f64 {
-    if written == 0.0 && wanted > 0.0 { 0.0 } else { (1.0 - wanted / written).min(0.0).exp() }
+/// The logarithm of the factor for outputs that are shorter than the references: minus infinity without any token, 0 if the
+/// references have none either.
+fn log_brevity_penalty(written: f64, wanted: f64) -> f64 {
+    (1.0 - wanted / written).min(0.0)
 }
 
 #[cfg(test)]
