@@ -53,7 +53,8 @@ impl<const WORDS: usize> Metric for Chrf<WORDS> {
             for (matches, (written, wanted)) in row.0.iter_mut().zip(written.iter().zip(&wanted)) {
                 *matches = Matches::between(written, wanted);
             }
-            let score = Metric::value(&row);
+            // In percent, as sacrebleu compares them: scores that differ in the last bit may be equal then.
+            let score = 100.0 * Metric::value(&row);
             if score > best.0 {
                 best = (score, row);
             }

@@ -7,7 +7,8 @@
 With `--categories` it prints the tables of src/metrics/bleu/categories.rs instead: the punctuation and the symbols of the
 `regex` package, which sacrebleu's tokenizer `intl` uses.
 
-The file has the versions, the signatures with one reference, and for BLEU what sacrebleu prints behind its value. tests/metrics.rs compares seqloom's values with it, to 1e-9.
+The file has the versions, the signatures with one reference, and for BLEU what sacrebleu prints behind its value.
+tests/metrics.rs compares seqloom's values with it, to 1e-9, and src/metrics/bleu.rs what is printed.
 sacrebleu gets the texts as they are. jiwer separates words at the space U+0020 alone and strips texts before it counts
 characters; here it gets the words between any white space, and the characters as they are. It knows one reference; of
 several, the one with the lowest rate counts, the first of equal ones.
@@ -159,6 +160,13 @@ def long_corpora() -> list:
     ]
 
 
+def tied_corpora() -> list:
+    """References that are equally near in percent, and not in the last bit of the share."""
+    references, same = ["aMNOPQ", "aMNOPQRSTUVWXYb"], ["the cat sat"] * 2
+    orders = [references, references[::-1]]
+    return [[(order, "abcdefghijkl"), (same, "the cat sat")] for order in orders]
+
+
 def real_corpora() -> list:
     """Outputs of models that have hardly begun to learn (english_ipa after 614 updates, dates after 150), as they wrote them."""
     with open(Path(__file__).with_name("outputs.csv"), encoding="utf-8", newline="") as file:
@@ -234,7 +242,8 @@ def print_categories() -> None:
 def main() -> None:
     if sys.argv[1:] == ["--categories"]:
         return print_categories()
-    corpora = [[row] for row in BY_HAND] + [BY_HAND] + long_corpora() + random_corpora() + real_corpora()
+    corpora = [[row] for row in BY_HAND] + [BY_HAND] + long_corpora() + random_corpora()
+    corpora += tied_corpora() + real_corpora()
     head = {"sacrebleu": sacrebleu.__version__, "jiwer": version("jiwer"), "signatures": signatures()}
     lines = ",\n".join(json.dumps(scored(corpus), ensure_ascii=True) for corpus in corpora)
     path = Path(__file__).with_name("metrics.json")
