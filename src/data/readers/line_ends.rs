@@ -1,8 +1,9 @@
 //! Decodes files whose lines end in CR alone, as on old Macs, to LF.
 //!
-//! The first line decides for the whole file: it ends in a CR without LF, either directly after it or elsewhere in the
-//! bytes read with it. In any other file a CR is a character of its line. Bytes only.
+//! The bytes decide, however they arrive: lines end in CR if the first line end is a CR that is not the last byte, and no LF
+//! follows it within the length of the longest line. In any other file a CR is a character of its line. Bytes only.
 
+use std::collections::VecDeque;
 use std::io::{Read, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +11,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The bytes of a file.
 pub(super) struct LineEndDecoder {
     bytes: Box<dyn Read + Send>,
+    /// The length of the longest line.
+    longest: usize,
     /// Whether lines end in CR; `None` before the end of the first line.
     by_cr: Option<bool>,
-    /// A CR was read last; the next byte decides.
-    held: bool,
+    /// The bytes from the first CR on that were read to decide.
+    ahead: VecDeque<u8>,
+    /// A CR was read last, and lines end in CR.
+    after_cr: bool,
     /// Set if each CR ends a line; shared with other threads.
     is_by_cr: Arc<AtomicBool>,
 }
 
 impl LineEndDecoder {
-    pub(crate) fn new(bytes: Box<dyn Read + Send>) -> LineEndDecoder {
-        LineEndDecoder { bytes, by_cr: None, held: false, is_by_cr: Arc::default() }
+    pub(crate) fn new(bytes: Box<dyn Read + Send>, longest: usize) -> LineEndDecoder {
+        let ahead = VecDeque::new();
+        LineEndDecoder { bytes, longest, by_cr: None, ahead, after_cr: false, is_by_cr: Arc::default() }
     }
 
     /// A flag that becomes true once it is known that each CR ends a line.
@@ -28,20 +34,38 @@ impl LineEndDecoder {
         self.is_by_cr.clone()
     }
 
-    /// Looks for the first line's end. Returns how many bytes can be passed on: all but a CR at their end.
-    fn decide(&mut self, bytes: &[u8]) -> usize {
-        let Some(place) = bytes.iter().position(|byte| [b'\r', b'\n'].contains(byte)) else {
-            return bytes.len();
-        };
-        let rest = &bytes[place..];
-        if rest == b"\r" {
-            self.held = true;
-            return place;
+    /// Looks for the first line's end. Returns how many bytes can be passed on: those before a CR, or all.
+    fn pass_first_line(&mut self, bytes: &[u8]) -> usize {
+        match bytes.iter().position(|byte| [b'\r', b'\n'].contains(byte)) {
+            None => bytes.len(),
+            Some(place) if bytes[place] == b'\r' => {
+                self.ahead.extend(&bytes[place..]);
+                place
+            }
+            Some(_) => {
+                self.by_cr = Some(false);
+                bytes.len()
+            }
         }
-        let by_cr = !rest.contains(&b'\n');
+    }
+
+    /// Reads from the first CR on until an LF, the end of the file or the length of the longest line.
+    fn decide(&mut self) -> Result<()> {
+        let mut part = [0; 1 << 12];
+        let mut is_by_lf = self.ahead.contains(&b'\n');
+        while !is_by_lf && self.ahead.len() < self.longest {
+            let most = self.longest - self.ahead.len();
+            let read = self.bytes.by_ref().take(most as u64).read(&mut part)?;
+            if read == 0 {
+                break;
+            }
+            self.ahead.extend(&part[..read]);
+            is_by_lf = part[..read].contains(&b'\n');
+        }
+        let by_cr = !is_by_lf && self.ahead.len() > 1;
         self.by_cr = Some(by_cr);
         self.is_by_cr.store(by_cr, Ordering::Relaxed);
-        bytes.len()
+        Ok(())
     }
 
     /// Replaces each CR, and each CR LF, by LF; returns the new number of bytes.
@@ -49,7 +73,7 @@ impl LineEndDecoder {
         let mut kept = 0;
         for place in 0..bytes.len() {
             let byte = bytes[place];
-            let after_cr = std::mem::replace(&mut self.held, byte == b'\r');
+            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
             if !(after_cr && byte == b'\n') {
                 bytes[kept] = if byte == b'\r' { b'\n' } else { byte };
                 kept += 1;
@@ -60,31 +84,19 @@ impl LineEndDecoder {
 }
 
 impl Read for LineEndDecoder {
-    /// `to` must have room for two bytes.
     fn read(&mut self, to: &mut [u8]) -> Result<usize> {
         loop {
-            // A held CR comes first.
-            let waiting = usize::from(self.by_cr.is_none() && std::mem::take(&mut self.held));
-            to[..waiting].fill(b'\r');
-            let read = match self.bytes.read(&mut to[waiting..]) {
-                Err(error) => {
-                    self.held |= waiting > 0;
-                    return Err(error);
-                }
-                Ok(read) => read,
+            if self.by_cr.is_none() && !self.ahead.is_empty() {
+                self.decide()?;
+            }
+            let read = if self.ahead.is_empty() { self.bytes.read(to)? } else { self.ahead.read(to)? };
+            let passed = match self.by_cr {
+                None => self.pass_first_line(&to[..read]),
+                Some(true) => self.translate(&mut to[..read]),
+                Some(false) => read,
             };
-            if read == 0 {
-                return Ok(waiting);
-            }
-            let mut there = waiting + read;
-            if self.by_cr.is_none() {
-                there = self.decide(&to[..there]);
-            }
-            if self.by_cr == Some(true) {
-                there = self.translate(&mut to[..there]);
-            }
-            if there > 0 {
-                return Ok(there);
+            if passed > 0 || read == 0 {
+                return Ok(passed);
             }
         }
     }
@@ -93,6 +105,8 @@ impl Read for LineEndDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LONGEST: usize = 20;
 
     /// Returns its bytes in parts of this length.
     struct Parts(Vec<u8>, usize);
@@ -107,7 +121,7 @@ mod tests {
     }
 
     fn read(text: &str, part: usize) -> (String, bool) {
-        let mut ends = LineEndDecoder::new(Box::new(Parts(text.as_bytes().to_vec(), part)));
+        let mut ends = LineEndDecoder::new(Box::new(Parts(text.as_bytes().to_vec(), part)), LONGEST);
         let (by_cr, mut found, mut room) = (ends.by_cr(), Vec::new(), [0; 7]);
         loop {
             match ends.read(&mut room).unwrap() {
@@ -123,19 +137,35 @@ mod tests {
             assert_eq!(read("ab\rc\r\rd\r", part), ("ab\nc\n\nd\n".to_owned(), true), "{part}");
             assert_eq!(read("\ra", part), ("\na".to_owned(), true));
         }
-        // Lines with other ends after them: each end counts as one.
-        assert_eq!(read("ab\rcdefgh\r\nx\ny\n", 6), ("ab\ncdefgh\nx\ny\n".to_owned(), true));
+        // Lines with other ends far behind them: each end counts as one.
+        let long = "c".repeat(LONGEST - 1);
+        for part in 1..12 {
+            let found = read(&format!("ab\r{long}\r\nx\ny\n"), part);
+            assert_eq!(found, (format!("ab\n{long}\nx\ny\n"), true), "{part}");
+            let near = format!("ab\r{}\nx\ry\n", &long[1..]);
+            assert_eq!(read(&near, part), (near, false), "{part}");
+        }
     }
 
     #[test]
     fn other_files_are_passed_through_unchanged() {
         for part in 1..12 {
-            for text in
-                ["", "ab", "a\nb\rc\n", "a\r\nb\rc\r\n", "\r", "ab\r", "\n\r\r", "abcdefghijklmn\r\n\r"]
-            {
+            for text in [
+                "",
+                "ab",
+                "a\nb\rc\n",
+                "a\r\nb\rc\r\n",
+                "\r",
+                "ab\r",
+                "\n\r\r",
+                "abcdefghijklmn\r\n\r",
+                // A CR within the first line, in the bytes that are read first and behind them.
+                "a\rb\nc\n",
+                "a\rbcdefghijklmn\nc\n",
+                "ab\rcdefgh\r\nx\ny\n",
+            ] {
                 assert_eq!(read(text, part), (text.to_owned(), false), "{text:?} {part}");
             }
         }
-        assert_eq!(read("a\rb\nc\n", 6), ("a\rb\nc\n".to_owned(), false));
     }
 }

@@ -93,7 +93,7 @@ impl Lines {
     }
 
     pub(crate) fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {
-        let reader = BufReader::with_capacity(1 << 16, LineEndDecoder::new(reader));
+        let reader = BufReader::with_capacity(1 << 16, LineEndDecoder::new(reader, LONGEST));
         Lines {
             reader,
             file: name.into(),
