@@ -143,6 +143,29 @@ fn equal_outputs_have_p_1_and_a_much_better_system_a_small_one() {
     assert_eq!((&one["p"], &one["interval"], &alone["test"]), (&Value::Null, &Value::Null, &Value::Null));
 }
 
+/// Also from a pipe: they are read once for all systems.
+#[test]
+fn references_may_come_from_standard_input() {
+    let scene = systems();
+    let asked = ["evaluate", "--references", "-", "--outputs", "poor.txt", "good.txt", "--format", "json"];
+    let found = scene.fed(&asked, &scene.read("ref.txt")).succeeded();
+    let found: Value = serde_json::from_str(&found.stdout).unwrap();
+    let files = evaluate(&scene, &["--references", "ref.txt", "--outputs", "poor.txt", "good.txt"]);
+    assert_eq!(found, files);
+}
+
+#[test]
+fn two_rows_are_not_enough_for_a_significant_difference() {
+    let scene = Scene::new(8, 2);
+    scene.write("ref.txt", "a b\nc d\n");
+    scene.write("wrong.txt", "x y\nx y\n");
+    for test in ["bootstrap", "randomization"] {
+        let asked = ["--references", "ref.txt", "--outputs", "wrong.txt", "ref.txt", "--test", test];
+        let p = score(&evaluate(&scene, &asked), 1, "exact_match")["p"].as_f64().unwrap();
+        assert!((p - 0.5).abs() < 0.05, "{test}: {p}");
+    }
+}
+
 #[test]
 fn a_seed_repeats_the_intervals() {
     let scene = systems();
@@ -376,6 +399,10 @@ fn what_cannot_be_compared_is_refused() {
     };
     let texts = |output: &'static str| ["--references", "ref.txt", "--outputs", output];
     refused(&texts("short.txt"), &["the same number of lines, but short.txt has 2 and ref.txt has 120"]);
+    refused(
+        &["--references", "ref.txt", "--outputs", "poor.txt", "short.txt"],
+        &["the same number of lines, but short.txt has 2 and ref.txt has 120"],
+    );
     refused(
         &["--references", "empty.txt", "--outputs", "empty.txt"],
         &["at least one row", "empty.txt has none"],

@@ -293,7 +293,7 @@ pub(crate) fn check_alternatives(field: &str, between: Option<&str>) -> Result<(
     let (between, field) = (between.unwrap_or_default(), shorten(field));
     let message = format!("none of several targets may be empty, but one of these is\n  {field}");
     Err(Error::input(message).hint(format!(
-        "remove the needless `{between}`, which separates the targets of a row (`data.target.alternatives`)"
+        "remove the needless `{between}`, which separates the targets of a row (`--alternatives`, `data.target.alternatives`)"
     )))
 }
 

@@ -34,7 +34,7 @@ pub use metric::{Metric, MetricKind};
 pub use minimum_bayes_risk::{Candidate, CandidateWeights, ExpectedValue, rank_by_expected_value};
 pub use row_statistics::RowStatistics;
 pub use set::{MetricSet, MetricValue};
-pub use significance::{SIGNIFICANT, approximate_randomization, paired_bootstrap};
+pub use significance::{SIGNIFICANT, approximate_randomization, differing_rows, paired_bootstrap};
 
 /// All metrics of outputs.
 pub const METRICS: &[MetricKind] = &[

@@ -1,6 +1,6 @@
 //! The statistics of each row for one metric: numbers that add up, so that any choice of rows has a value.
 //!
-//! Texts are not kept. A number of a row has 32 bits, in which counts up to 16 million are exact; sums have 64.
+//! Texts are not kept.
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -22,7 +22,7 @@ pub struct RowStatistics {
     runs: usize,
     /// How many numbers a row has, those of all its outputs.
     width: usize,
-    numbers: Vec<f32>,
+    numbers: Vec<f64>,
 }
 
 /// Sums of blocks of rows: all as large as each other, or larger by one row.
@@ -55,7 +55,7 @@ impl RowStatistics {
     /// Adds a row: the statistics of its metric, which are as many for each row.
     pub fn push(&mut self, statistics: &[f64]) {
         self.width = statistics.len();
-        self.numbers.extend(statistics.iter().map(|&number| number as f32));
+        self.numbers.extend(statistics);
     }
 
     /// Which metric.
@@ -78,7 +78,7 @@ impl RowStatistics {
         mean_value(self.kind.of_statistics, self.runs, &self.sum(0, self.rows()))
     }
 
-    fn row(&self, row: usize) -> &[f32] {
+    pub(super) fn row(&self, row: usize) -> &[f64] {
         &self.numbers[row * self.width..(row + 1) * self.width]
     }
 
@@ -86,7 +86,7 @@ impl RowStatistics {
     fn sum(&self, start: usize, end: usize) -> Vec<f64> {
         let mut sums = vec![0.0; self.width];
         for row in self.numbers[start * self.width..end * self.width].chunks_exact(self.width.max(1)) {
-            sums.iter_mut().zip(row).for_each(|(sum, &number)| *sum += f64::from(number));
+            sums.iter_mut().zip(row).for_each(|(sum, number)| *sum += number);
         }
         sums
     }
@@ -104,7 +104,7 @@ impl RowStatistics {
         for (place, row) in order.into_iter().enumerate() {
             let block = place % count * self.width;
             let numbers = sums[block..block + self.width].iter_mut().zip(self.row(row));
-            numbers.for_each(|(sum, &number)| *sum += f64::from(number));
+            numbers.for_each(|(sum, number)| *sum += number);
         }
         Blocks { kind: self.kind, runs: self.runs, width: self.width, sums }
     }
@@ -211,6 +211,10 @@ mod tests {
         statistics.push(&[3.0, 4.0]);
         let values = [statistics.value_of_row(0), statistics.value_of_row(1), statistics.value()];
         assert_eq!(values, [0.25, 0.75, 0.5]);
+        // The mean length of three references, as TER has it.
+        let length = 7.0 / 3.0;
+        statistics.push(&[1.0, length]);
+        assert_eq!(statistics.value_of_row(2), 1.0 / length);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! The paired bootstrap (Koehn 2004; Efron and Tibshirani 1993, chapter 16) and approximate randomization (Riezler and
 //! Maxwell 2005): p = (c + 1) / (n + 1), where c of n draws differ as much as the systems do. A draw that differs exactly
 //! as much counts, too, so that equal outputs have p = 1. tests/golden/make_significance.py compares both.
+//!
+//! Of k rows in which the systems differ there are 2^k ways to swap the outputs, and two of them differ at least as much as the
+//! systems do. So no p is below 2^(1 - k): with five rows nothing is significant.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -19,14 +22,23 @@ const EQUAL: f64 = 1e-12;
 /// p by the paired bootstrap: `resampled` are the values of two systems over the same resamples
 /// ([`resampled_values`](super::resampled_values)), and `values` are those over all rows. The differences over resamples
 /// are recentred at 0, as if the systems were equal: the difference over all rows is subtracted from each. 1 without resamples.
+/// `differing` is the number of rows in which the systems differ ([`differing_rows`]): of a few rows all resamples may be
+/// alike, and p is at least that of all ways to swap them.
 ///
 /// sacrebleu 2 subtracts the mean of the absolute differences from the absolute differences instead. That counts about half
 /// of the draws: at p < 0.05 it calls two equal systems different in some 12 % of all tests.
-pub fn paired_bootstrap(resampled: [&[f64]; 2], values: [f64; 2]) -> f64 {
+pub fn paired_bootstrap(resampled: [&[f64]; 2], values: [f64; 2], differing: usize) -> f64 {
     let [one, other] = resampled;
     let difference = values[1] - values[0];
     let recentred = one.iter().zip(other).map(|(one, other)| (other - one - difference).abs());
-    share(recentred, difference.abs())
+    let ways = 2.0_f64.powi(i32::try_from(differing).unwrap_or(i32::MAX));
+    share(recentred, difference.abs()).max((2.0 / ways).min(1.0))
+}
+
+/// The number of rows in which two systems have other statistics.
+pub fn differing_rows(baseline: &RowStatistics, system: &RowStatistics) -> usize {
+    let rows = baseline.rows().min(system.rows());
+    (0..rows).filter(|&row| baseline.row(row) != system.row(row)).count()
 }
 
 /// p by approximate randomization: in each trial, the outputs of either system are swapped in each row with
@@ -95,7 +107,8 @@ mod tests {
 
     fn both(one: &RowStatistics, other: &RowStatistics) -> [f64; 2] {
         let values = [one, other].map(|rows| resampled_values(rows, 1000, 7));
-        let bootstrap = paired_bootstrap([&values[0], &values[1]], [one.value(), other.value()]);
+        let differing = differing_rows(one, other);
+        let bootstrap = paired_bootstrap([&values[0], &values[1]], [one.value(), other.value()], differing);
         [bootstrap, approximate_randomization(one, other, 10_000, 7)]
     }
 
@@ -131,7 +144,7 @@ mod tests {
         for pair in 0..1000 {
             let [one, other] = equal_systems(&mut draws);
             let values = [&one, &other].map(|rows| resampled_values(rows, 400, pair));
-            let bootstrap = paired_bootstrap([&values[0], &values[1]], [one.value(), other.value()]);
+            let bootstrap = paired_bootstrap([&values[0], &values[1]], [one.value(), other.value()], 100);
             let randomization = approximate_randomization(&one, &other, 400, pair);
             found[0] += usize::from(bootstrap < SIGNIFICANT);
             found[1] += usize::from(randomization < SIGNIFICANT);
@@ -143,10 +156,10 @@ mod tests {
     fn differences_are_recentred_at_the_difference_over_all_rows() {
         // Around 0.1 the differences are -0.2, -0.05, 0, 0.05 and 0.1: two are at least 0.1 away.
         let (one, other) = ([0.5; 5], [0.4, 0.55, 0.6, 0.65, 0.7]);
-        assert_eq!(paired_bootstrap([&one, &other], [0.5, 0.6]), 3.0 / 6.0);
-        assert_eq!(paired_bootstrap([&other, &one], [0.6, 0.5]), 3.0 / 6.0);
+        assert_eq!(paired_bootstrap([&one, &other], [0.5, 0.6], 9), 3.0 / 6.0);
+        assert_eq!(paired_bootstrap([&other, &one], [0.6, 0.5], 9), 3.0 / 6.0);
         // Other outputs with the same value: all draws are at least 0 away.
-        assert_eq!(paired_bootstrap([&one, &other], [0.5, 0.5]), 1.0);
+        assert_eq!(paired_bootstrap([&one, &other], [0.5, 0.5], 9), 1.0);
     }
 
     /// Four rows differ, all for the better: of the 16 ways to swap them, 2 differ as much. Three and one: 10 of 16.
@@ -155,6 +168,18 @@ mod tests {
         let exact = |one: &str, other: &str| approximate_randomization(&rows(one), &rows(other), 40_000, 3);
         let found = [exact("00001111", "11111111"), exact("00011111", "11101111")];
         assert!((found[0] - 2.0 / 16.0).abs() < 0.01 && (found[1] - 10.0 / 16.0).abs() < 0.01, "{found:?}");
+    }
+
+    /// Of a few rows that are all better, all resamples have the same difference, whatever it is.
+    #[test]
+    fn a_few_rows_are_not_significant() {
+        for (count, least) in [(1, 1.0), (2, 0.5), (5, 0.0625), (6, 0.03125)] {
+            let (one, other) = (rows(&"0".repeat(count)), rows(&"1".repeat(count)));
+            let [bootstrap, randomization] = both(&one, &other);
+            assert_eq!(bootstrap, least, "{count}");
+            assert!((randomization - least).abs() < 0.02, "{count}: {randomization}");
+        }
+        assert!(both(&rows(&"0".repeat(20)), &rows(&"1".repeat(20)))[0] < 0.001);
     }
 
     /// Two runs of each system. The rows differ by 1, 1/2 and 1/2: of the 8 ways to swap them, 2 differ as much.
@@ -175,7 +200,7 @@ mod tests {
 
     #[test]
     fn without_draws_nothing_is_significant() {
-        assert_eq!(paired_bootstrap([&[], &[]], [0.0, 0.5]), 1.0);
+        assert_eq!(paired_bootstrap([&[], &[]], [0.0, 0.5], 9), 1.0);
         assert_eq!(approximate_randomization(&rows("01"), &rows("10"), 0, 1), 1.0);
         assert_eq!(approximate_randomization(&rows(""), &rows(""), 10, 1), 1.0);
     }

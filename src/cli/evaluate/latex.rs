@@ -1,6 +1,7 @@
 //! The result as a table for LaTeX, with the package booktabs: a line for each system, a column for each metric.
 
 use super::results::{Results, Score, StatisticsArgs};
+use crate::error::printable_line;
 use crate::metrics::{MetricKind, SIGNIFICANT};
 
 /// The table, and as comments what its numbers are.
@@ -19,9 +20,9 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
         text += &format!("% \\dagger: p < {SIGNIFICANT} against the first system\n");
         for metric in &results.metrics {
             for (name, score) in results.systems.iter().zip(&metric.scores) {
-                let p =
-                    score.p.map(|p| format!("% p of {name} by {}: {}\n", metric.kind.name, args.shown_p(p)));
-                text += p.as_deref().unwrap_or_default();
+                let Some(p) = score.p else { continue };
+                let (name, p) = (printable_line(name), args.shown_p(p));
+                text += &format!("% p of {name} by {}: {p}\n", metric.kind.name);
             }
         }
     }
@@ -32,11 +33,17 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
     }
     text += " \\\\\n\\midrule\n";
     for (at, name) in results.systems.iter().enumerate() {
-        text += &escaped(name);
+        text += &first_cell(name);
         results.metrics.iter().for_each(|metric| text += &cell(metric.kind, &metric.scores[at]));
         text += " \\\\\n";
     }
     text + "\\bottomrule\n\\end{tabular}\n"
+}
+
+/// The name of a system. Behind the end of a line, LaTeX would read `[` and `*` as arguments of it.
+fn first_cell(name: &str) -> String {
+    let guard = if name.trim_start().starts_with(['[', '*']) { "{}" } else { "" };
+    guard.to_owned() + &escaped(&printable_line(name))
 }
 
 fn cell(kind: MetricKind, score: &Score) -> String {
@@ -75,6 +82,8 @@ mod tests {
             escaped("runs/a_b 5% & ü^~\\"),
             "runs/a\\_b 5\\% \\& ü\\textasciicircum{}\\textasciitilde{}\\textbackslash{}"
         );
+        let cells = ["[a]", " *", "a\nb\r", "a[*"].map(first_cell);
+        assert_eq!(cells, ["{}[a]", "{} *", "a\\textbackslash{}nb\\textbackslash{}r", "a[*"]);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use clap::{Args, ValueEnum};
 use crate::cli::headings::STATISTICS;
 use crate::cli::scored::ScoredOutputs;
 use crate::metrics::{
-    ErrorRate, MetricKind, approximate_randomization, paired_bootstrap, percentile_interval, resampled_values,
+    ErrorRate, MetricKind, approximate_randomization, differing_rows, paired_bootstrap, percentile_interval,
+    resampled_values,
 };
 use crate::runtime::seed_for;
 
@@ -69,7 +70,8 @@ impl StatisticsArgs {
 
     /// The share of resamples within an interval, as percent: 57, where 100 times the share is 56.99999999999999.
     pub(super) fn percent(&self) -> f64 {
-        (1e12 * self.confidence).round() / 1e10
+        let rounded = (1e12 * self.confidence).round() / 1e10;
+        if 0.0 < rounded && rounded < 100.0 { rounded } else { 100.0 * self.confidence }
     }
 
     /// p as tables show it: `0.0430`, and `< 0.001` where none of 1000 draws differs as much.
@@ -170,7 +172,10 @@ fn scores(systems: &[ScoredOutputs], number: usize, args: &StatisticsArgs) -> Ve
 fn p(systems: [&ScoredOutputs; 2], number: usize, resampled: [&[f64]; 2], args: &StatisticsArgs) -> f64 {
     let [baseline, system] = systems.map(|system| &system.statistics[number]);
     match args.test {
-        SignificanceTest::Bootstrap => paired_bootstrap(resampled, [baseline.value(), system.value()]),
+        SignificanceTest::Bootstrap => {
+            let differing = differing_rows(baseline, system);
+            paired_bootstrap(resampled, [baseline.value(), system.value()], differing)
+        }
         SignificanceTest::Randomization => {
             let seed = seed_for(args.seed, 0, "approximate randomization");
             approximate_randomization(baseline, system, args.trials, seed)
@@ -219,5 +224,6 @@ mod tests {
             all.percent().to_string()
         };
         assert_eq!([0.57, 0.95, 0.999, 0.29, 0.12345].map(percent), ["57", "95", "99.9", "29", "12.345"]);
+        assert_eq!(percent(0.999_999_999_999_99), (100.0 * 0.999_999_999_999_99_f64).to_string());
     }
 }

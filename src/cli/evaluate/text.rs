@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::results::{Results, Score, SignificanceTest, StatisticsArgs};
 use crate::cli::aligned::aligned;
-use crate::error::counted;
+use crate::error::{counted, printable_line};
 use crate::metrics::MetricKind;
 
 /// A table, what its numbers are, signatures, and the counts behind values.
@@ -29,7 +29,7 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
     }
     for metric in &results.metrics {
         for (name, counts) in results.systems.iter().zip(&metric.counts) {
-            let _ = writeln!(text, "{} of {name}: {counts}", metric.kind.name);
+            let _ = writeln!(text, "{} of {}: {counts}", metric.kind.name, printable_line(name));
         }
     }
     text
@@ -44,7 +44,7 @@ fn line(kind: MetricKind, label: String, name: &str, score: &Score, args: &Stati
         format!("[{low}, {high}]")
     });
     let p = score.p.map(|p| args.shown_p(p));
-    vec![label, name.to_owned(), value, interval.unwrap_or_default(), p.unwrap_or_default()]
+    vec![label, printable_line(name).into_owned(), value, interval.unwrap_or_default(), p.unwrap_or_default()]
 }
 
 /// What marks and columns mean.
@@ -58,7 +58,7 @@ fn notes(results: &Results, args: &StatisticsArgs) -> String {
         notes += &format!("; intervals from {}", counted(args.resamples, "bootstrap resample"));
     }
     if args.compares(systems) {
-        let baseline = results.systems.first().map_or("", String::as_str);
+        let baseline = printable_line(results.systems.first().map_or("", String::as_str));
         notes += &match args.test {
             SignificanceTest::Bootstrap => format!("; p by paired bootstrap, against {baseline}"),
             SignificanceTest::Randomization => format!(

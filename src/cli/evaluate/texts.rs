@@ -51,7 +51,7 @@ impl<'a> TextFile<'a> {
     }
 }
 
-/// Scores each file of outputs.
+/// Scores each file of outputs. All files are read side by side, the references once.
 ///
 /// # Errors
 /// A file cannot be read or is a table; files differ in length; one of several references in a line is empty; standard
@@ -61,58 +61,64 @@ pub(super) fn read(
     outputs: &[PathBuf],
     kinds: &[MetricKind],
 ) -> Result<Vec<ScoredOutputs>> {
-    // References are read once for each system.
-    let again = args.references.iter().filter(|path| is_stdin(path)).count() * outputs.len();
-    if again + outputs.iter().filter(|path| is_stdin(path)).count() > 1 {
+    let paths = args.references.iter().chain(outputs);
+    if paths.clone().filter(|path| is_stdin(path)).count() > 1 {
         return Err(Error::input("standard input can be read only once, but several texts are `-`")
-            .hint("write it to a file; the references are read once for each system"));
+            .hint("write it to a file"));
     }
-    let systems = outputs.iter().map(|output| read_system(args, output, kinds));
-    let systems = systems.collect::<Result<Vec<_>>>()?;
-    // All systems have the same references.
-    if let Some((_, incomplete @ 1..)) = systems.first() {
+    let mut files = paths.map(|path| TextFile::open(path)).collect::<Result<Vec<_>>>()?;
+    let new = |output: &PathBuf| ScoredOutputs::new(output.display().to_string(), kinds);
+    let mut systems: Vec<ScoredOutputs> = outputs.iter().map(new).collect();
+    let mut incomplete = 0;
+    while let Some(lines) = next_lines(&mut files)? {
+        let (lines, outputs) = lines.split_at(args.references.len());
+        let mut references = Vec::new();
+        for (file, line) in files.iter().zip(lines) {
+            references.extend(file.references(line, args.alternatives.as_deref())?);
+        }
+        let has_empty = references.len() > 1 && references.iter().any(|text| text.is_empty());
+        incomplete += u64::from(has_empty);
+        add_row(&mut systems, &references, outputs);
+    }
+    if incomplete > 0 {
         status(&format!(
             "note: rows with an empty line in one of several references: {incomplete}; as in sacrebleu, it is a reference \
              like any other"
         ));
     }
-    Ok(systems.into_iter().map(|(system, _)| system).collect())
+    Ok(systems)
 }
 
-/// A system, and how many rows have an empty one among several references.
-fn read_system(args: &EvaluateArgs, output: &Path, kinds: &[MetricKind]) -> Result<(ScoredOutputs, u64)> {
-    let paths = std::iter::once(output).chain(args.references.iter().map(PathBuf::as_path));
-    let mut files = paths.map(TextFile::open).collect::<Result<Vec<_>>>()?;
-    let mut system = ScoredOutputs::new(output.display().to_string(), kinds);
-    let mut incomplete = 0;
-    loop {
-        let lines = files.iter_mut().map(TextFile::next_line).collect::<Result<Vec<_>>>()?;
-        if lines.iter().all(Option::is_none) {
-            return Ok((system, incomplete));
-        }
-        let Some(lines) = lines.into_iter().collect::<Option<Vec<String>>>() else {
-            return Err(unequal(&mut files));
-        };
-        let mut references = Vec::new();
-        for (file, line) in files.iter().zip(&lines).skip(1) {
-            references.extend(file.references(line, args.alternatives.as_deref())?);
-        }
-        let [reference, other_references @ ..] = references.as_slice() else {
-            return Ok((system, incomplete));
-        };
-        let has_empty = !other_references.is_empty() && references.iter().any(|text| text.is_empty());
-        incomplete += u64::from(has_empty);
+/// The next line of each file, or `None` at the end of all.
+///
+/// # Errors
+/// A file cannot be read, or only some of them are at their end.
+fn next_lines(files: &mut [TextFile]) -> Result<Option<Vec<String>>> {
+    let lines = files.iter_mut().map(TextFile::next_line).collect::<Result<Vec<_>>>()?;
+    if lines.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    match lines.into_iter().collect() {
+        None => Err(unequal(files)),
+        lines => Ok(lines),
+    }
+}
+
+/// Counts the outputs of a row, one of each system.
+fn add_row(systems: &mut [ScoredOutputs], references: &[&str], outputs: &[String]) {
+    let [reference, other_references @ ..] = references else { return };
+    for (system, output) in systems.iter_mut().zip(outputs) {
         system.add(&Example {
             reference,
             other_references,
-            output: &lines[..1],
+            output: std::slice::from_ref(output),
             finished: true,
             ..Example::default()
         });
     }
 }
 
-/// The error of files that differ in length, with both lengths.
+/// The error of files that differ in length from the first references, with both lengths.
 fn unequal(files: &mut [TextFile]) -> Error {
     let counts = files.iter_mut().map(TextFile::count).collect::<Result<Vec<u64>>>();
     let counts = match counts {
@@ -122,9 +128,9 @@ fn unequal(files: &mut [TextFile]) -> Error {
     let other = counts.iter().position(|count| *count != counts[0]).unwrap_or_default();
     Error::input(format!(
         "outputs and references must have the same number of lines, but {} has {} and {} has {}",
-        files[0].path.display(),
-        counts[0],
         files[other].path.display(),
-        counts[other]
+        counts[other],
+        files[0].path.display(),
+        counts[0]
     ))
 }

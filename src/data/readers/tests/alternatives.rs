@@ -64,7 +64,7 @@ fn one_of_several_must_not_be_empty() {
     assert_eq!(
         check_alternatives("a||b", Some("|")).unwrap_err().to_string(),
         "error: none of several targets may be empty, but one of these is\n  a||b\nhint: remove the needless `|`, which \
-         separates the targets of a row (`data.target.alternatives`)"
+         separates the targets of a row (`--alternatives`, `data.target.alternatives`)"
     );
 }
 
