@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import re
 import shutil
 import signal
@@ -90,7 +91,7 @@ def check_settings(recipe: Recipe, settings: list[str]) -> None:
 
 def key_of(setting: str) -> str:
     """The key of a KEY=VALUE."""
-    return setting.partition("=")[0].strip()
+    return ".".join(part.strip() for part in setting.partition("=")[0].split("."))
 
 
 def overlap(key: str, other: str) -> bool:
@@ -155,7 +156,9 @@ def call(command: list[str]) -> int:
 
     A signal stops it, and it saves first.
     """
-    with subprocess.Popen(command, stdout=sys.stderr) as process:
+    # seqloom asks the system to end with this process, even if it is killed.
+    environment = {**os.environ, "SEQLOOM_EXPERIMENT_PROCESS": str(os.getpid())}
+    with subprocess.Popen(command, stdout=sys.stderr, env=environment) as process:
         # Ctrl-C reaches it from the terminal as well, and a second signal would not let it save.
         handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: process.terminate()}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

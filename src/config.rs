@@ -286,13 +286,19 @@ impl Experiment {
     }
 }
 
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 200;
+
 /// The name must be a valid folder name on any system.
 fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
     let plain = |c: char| !matches!(c, '/' | '\\' | ':') && !c.is_control();
     let message = match name {
         "" => "`name` must not be empty".to_string(),
+        _ if name.len() > LONGEST_NAME => {
+            format!("`name` may have {LONGEST_NAME} bytes, but it has {}", name.len())
+        }
         "." | ".." => format!("`name` must be a plain folder name, but it is {name:?}"),
-        _ if name.trim() == name && name.len() <= 200 && name.chars().all(plain) => return Ok(()),
+        _ if name.trim() == name && name.chars().all(plain) => return Ok(()),
         _ => format!("`name` must be a plain folder name, but it is {name:?}"),
     };
     let hint = "the run's folder is runs/NAME: letters, digits, `-`, `_` and `.` are safe";

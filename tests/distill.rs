@@ -93,6 +93,19 @@ fn the_beam_is_5_unless_an_option_says_otherwise_and_a_source_may_have_several_p
         assert!(finished.stderr.contains(note), "{}", finished.stderr);
     }
     assert!(pairs(&scene, "pairs.jsonl").len() > 40, "the last ones are the three best of each source");
+    scene.train(&[
+        "--out",
+        "runs/lists",
+        "--set",
+        "decoding.n_best=3",
+        "--set",
+        "decoding.beam=3",
+        "--set",
+        "training.steps=20",
+    ]);
+    let one =
+        ["decode", "runs/lists", "--input", "in.txt", "--output", "one.csv", "--n-best", "1", "--beam", "1"];
+    scene.seqloom(&one).succeeded();
     let many = distill(&scene, &["--input", "in.txt", "--output", "pairs.csv", "--n-best", "7"]).succeeded();
     assert!(many.stderr.contains("note: --n-best 7 needs a beam of that width"), "{}", many.stderr);
     distill(&scene, &["--input", "in.txt", "--output", "pairs.csv", "--set", "decoding.n_best=7"]).refused(

@@ -254,11 +254,9 @@ fn each_row_of_a_test_set_is_scored_and_the_same_outputs_have_the_same_interval(
         let [one, other] = [0, 1].map(|n| ["mean", "low", "high"].map(|name| &both[n][name]));
         assert_eq!(one, other, "{both:?}");
     }
-    // `decode` copies both columns, as if it had written a list.
-    let finished = scene.seqloom(&[&asked[..], &["--test", "listed=listed.csv"]].concat());
-    let message = "error: listed.csv: copy-seed1 must have an output for each of the 12 rows of listed, but there are 1\n";
-    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
-    assert!(finished.stderr.contains(message), "{}", finished.stderr);
+    // `decode` copies both columns, as if it had written a list; but the config asks for one output.
+    let shown = scene.seqloom(&[&asked[..], &["--test", "listed=listed.csv"]].concat()).succeeded().stdout;
+    assert!(shown.contains("listed: exact match in %, higher is better, 12 rows\n"), "{shown}");
 }
 
 #[test]
@@ -366,6 +364,16 @@ fn what_cannot_be_compared_is_refused_before_any_training() {
     );
     scene.write("swept.toml", "extends = \"copy.toml\"\n[sweep]\n\"training.stepz\" = [1]\n");
     refused(&["swept.toml"], &[], &["swept.toml:3:21: unknown key `stepz`"]);
+    let choices = "\"training.steps\" = [1, 2]\n\"training.validate_every\" = [1]\n";
+    scene.write(
+        "long.toml",
+        format!("extends = \"copy.toml\"\nname = \"{}\"\n[sweep]\n{choices}", "a".repeat(200)),
+    );
+    refused(
+        &["long.toml"],
+        &[],
+        &["the name of a run may have 230 bytes, but this one has 23", "shorten the config's `name`"],
+    );
     for command in ["train", "data"] {
         let refused = scene.seqloom(&[command, "swept.toml"]);
         refused.refused_naming(2, &["swept.toml:2:2: [sweep] is for `seqloom experiment`"]);

@@ -16,6 +16,8 @@ pub(super) struct DecodedRows {
     rows: RowReader,
     /// What is between several references in one field; `None` if each is one reference.
     alternatives: Option<String>,
+    /// Whether a source may have several outputs. If not, columns `rank` and `ranking` are those of the input.
+    may_be_lists: bool,
     /// Outputs so far that are not the best of their sources.
     pub left_out: u64,
 }
@@ -27,7 +29,12 @@ impl DecodedRows {
     /// The rows of a reader whose column of sources is the one with the outputs.
     pub(super) fn of(rows: RowReader, alternatives: Option<&str>) -> DecodedRows {
         let alternatives = alternatives.map(str::to_owned);
-        DecodedRows { rows: rows.keeping_extra_fields(), alternatives, left_out: 0 }
+        DecodedRows { rows: rows.keeping_extra_fields(), alternatives, may_be_lists: true, left_out: 0 }
+    }
+
+    /// The same, where each source has one output.
+    pub(super) fn one_each(self) -> DecodedRows {
+        DecodedRows { may_be_lists: false, ..self }
     }
 
     /// The next best output; `None` at the end.
@@ -37,7 +44,7 @@ impl DecodedRows {
     pub(super) fn next_row(&mut self) -> Result<Option<DecodedRow>> {
         while let Some(row) = self.rows.next_row()? {
             let row = DecodedRow(row?);
-            if row.is_best()? {
+            if !self.may_be_lists || row.is_best()? {
                 return Ok(Some(row));
             }
             self.left_out += 1;

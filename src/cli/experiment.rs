@@ -23,7 +23,7 @@ use clap::Args;
 
 pub(super) use self::children::end_with_parent;
 use self::children::run_all;
-use self::outputs::{is_done, next_step};
+use self::outputs::{check_sets, is_done, next_step};
 use self::plan::{EnsembleSize, NamedFile, Plan, Task};
 use self::results::Results;
 use self::training::{check_runs, report_unrecorded};
@@ -157,6 +157,7 @@ fn complete(
 fn compare(plan: &Plan, stop: &StopFlag, jobs: usize) -> Result<u8> {
     // Files may have changed since the first run was trained.
     check_runs(plan)?;
+    check_sets(plan)?;
     let results = Results::read(plan)?;
     let pictures = stop.whole(|| attention::draw(plan, &results, jobs, stop))?;
     let text = table::text(plan, &results);

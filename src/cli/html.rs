@@ -38,6 +38,12 @@ pub(super) fn long_name(text: &str) -> String {
     escaped(text).replace('=', "=<wbr>").replace(',', ",<wbr>")
 }
 
+/// The beginning of a long text as HTML that keeps its line breaks, where white space is kept (`pre-wrap`).
+pub(super) fn passage(text: &str) -> String {
+    let lines = cut(text).replace("\r\n", "\n");
+    lines.split(['\n', '\r']).map(escaped).collect::<Vec<_>>().join("\n")
+}
+
 /// The beginning of a long text, with a space for each tab, such as those between the columns of a source.
 pub(super) fn cut(text: &str) -> String {
     const SHOWN: usize = 300;
@@ -46,4 +52,14 @@ pub(super) fn cut(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_breaks_of_a_text_are_kept_and_other_control_characters_are_not() {
+        assert_eq!(passage("a<\r\nb\rc\n\td\u{1}"), "a&lt;\nb\nc\n d\u{fffd}");
+    }
 }

@@ -61,7 +61,10 @@ impl ModelArgs {
         let all = self.overrides.iter().cloned().chain(beam).chain(replaces);
         // The beam limits the number of outputs, so without a width that is set once the beam is.
         let is_limited = |text: &String| !self.names_beam() && key_of(text) == "decoding.n_best";
-        let (limited, overrides): (Vec<String>, Vec<String>) = all.partition(is_limited);
+        let (limited, mut overrides): (Vec<String>, Vec<String>) = all.partition(is_limited);
+        // Else --beam would be held against the number of outputs that --n-best replaces.
+        let is_replaced = self.n_best.is_some() && !self.names("decoding.n_best");
+        overrides.extend(is_replaced.then(|| "decoding.n_best=1".to_owned()));
         let mut loaded = LoadedModel::open_together(&self.run, &self.with, &overrides)?;
         let decoding = &loaded.experiment.decoding;
         if width > 1 && decoding.beam == 1 && decoding.sampling.is_none() && !self.names_beam() {
@@ -82,7 +85,12 @@ impl ModelArgs {
     }
 
     fn names_beam(&self) -> bool {
-        self.beam.is_some() || self.overrides.iter().any(|text| key_of(text) == "decoding.beam")
+        self.beam.is_some() || self.names("decoding.beam")
+    }
+
+    /// Whether `--set` replaces this key.
+    fn names(&self, key: &str) -> bool {
+        self.overrides.iter().any(|text| key_of(text) == key)
     }
 
     /// What outputs depend on of the models and of the search, for the record of an unfinished output.

@@ -192,14 +192,23 @@ impl Dimension {
                     true => (from.ln() + share * (to.ln() - from.ln())).exp(),
                     false => from + share * (to - from),
                 };
-                let value = if *whole { value.round() } else { value }.clamp(*low, *high);
-                // Three digits, so that names stay short.
-                let short = format!("{value:.2e}").parse().unwrap_or(value).clamp(*low, *high);
-                (if *whole { (value as i64).to_string() } else { format!("{short:?}") }, self.origin)
+                let width = if *log { value * (high.ln() - low.ln()) } else { high - low };
+                let text = match whole {
+                    true => (value.round().clamp(*low, *high) as i64).to_string(),
+                    false => format!("{:?}", shortened(value, width).clamp(*low, *high)),
+                };
+                (text, self.origin)
             }
         };
         Choice { key: self.key.clone(), value, origin }
     }
+}
+
+/// A value drawn from a range, with three digits, or as many as tell a hundredth of the range's width apart: names of runs stay
+/// short.
+fn shortened(value: f64, width: f64) -> f64 {
+    let with = |digits: usize| format!("{value:.digits$e}").parse().unwrap_or(value);
+    (2..16).map(with).find(|short: &f64| (short - value).abs() <= width / 200.0).unwrap_or(value)
 }
 
 /// Puts the `[sweep]` of a config on that of its base, key by key: the choices for a key replace those of the base as a
@@ -331,6 +340,30 @@ fn as_toml(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_a_range_has_the_digits_that_tell_it_from_others() {
+        let drawn = |low: f64, high: f64, log: bool| -> Vec<f64> {
+            let range = Values::Range { low, high, log, whole: false };
+            let rate = Dimension { key: "rate".to_owned(), values: range, origin: Origin::File(0) };
+            let mut values: Vec<f64> = (0..500).map(|n| rate.draw(1, n).value.parse().unwrap()).collect();
+            values.sort_by(f64::total_cmp);
+            values.dedup();
+            assert!(values.iter().all(|value| (low..=high).contains(value)));
+            values
+        };
+        let digits = |value: &f64| value.to_string().replace('.', "").trim_start_matches('0').len();
+        for (low, high, log, most) in [
+            (1e-4, 1e-2, false, 3),
+            (1e-4, 1e-2, true, 3),
+            (0.999, 0.9999, false, 6),
+            (100.0, 100.1, true, 6),
+        ] {
+            let values = drawn(low, high, log);
+            assert!(values.len() > 80, "{values:?}");
+            assert!(values.iter().all(|value| digits(value) <= most), "{values:?}");
+        }
+    }
 
     #[test]
     fn each_whole_number_of_a_range_is_equally_likely() {

@@ -32,7 +32,8 @@ from recipes import RECIPES, WORD_ERRORS, WORDS_WRONG  # noqa: E402 (the line ab
 
 # Writes its arguments into calls.jsonl, and the files that seqloom would write. Exact matches are those of `scores`.
 STAND_IN = """#!{python}
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
+assert os.environ["SEQLOOM_EXPERIMENT_PROCESS"] == str(os.getppid())
 here, arguments = pathlib.Path({here!r}), sys.argv[1:]
 with open(here / "calls.jsonl", "a") as calls:
     calls.write(json.dumps(arguments) + "\\n")
@@ -174,6 +175,7 @@ class Recipes(unittest.TestCase):
     def test_a_key_of_the_recipe_and_a_table_without_its_metrics_are_refused(self):
         for setting, message in [
             ("seed=3", "--set cannot replace `seed`, which is the recipe's own: --seeds names them"),
+            ("data . train=a.csv", "`data.train`, which is the recipe's own"),
             ("data.train=a.csv", "`data.train`, which is the recipe's own: --sets chooses among the sets, and --data"),
             ("data.valid = {share=0.1}", "`data.valid`, which is the recipe's own"),
             ("data.valid.share=0.1", "`data.valid.share`, which is the recipe's own"),
@@ -185,11 +187,12 @@ class Recipes(unittest.TestCase):
         ]:
             self.assert_refused(self.recipe("g2p2020", "--sets", "fre", "--set", setting), message)
         more = 'training.metrics=["exact_match", "word_error_rate", "chrf"]'
-        settings = ["--set", more, "--set", "data.training=1"]
+        settings = ["--set", more, "--set", "runtime.threads=1", "--set", "data.training=1"]
         done = self.recipe("g2p2020", "--sets", "fre", "--seeds", "1,2", "--jobs", "2", *settings)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("1 set, 2 seeds), 2 at once; ", done.stderr)
         (call,) = self.calls()
+        self.assertEqual([value for value in call if value.startswith("runtime.threads=")], ["runtime.threads=1"])
         self.assertIn(more, call)
 
     def test_a_table_that_lacks_a_metric_is_an_error(self):

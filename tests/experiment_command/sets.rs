@@ -1,7 +1,9 @@
 //! The test sets of an experiment: read before anything is trained, each config by its own columns.
 
-use super::{arguments, rows, scene};
-use crate::support::run::{Scene, objects, words};
+use std::fs;
+
+use super::{arguments, rows, scene, steps};
+use crate::support::run::{Finished, Scene, objects, wait_until, words};
 
 #[test]
 fn a_test_set_that_cannot_be_compared_is_refused_before_any_training() {
@@ -86,4 +88,29 @@ fn sources_in_parts_have_pictures_of_attention() {
     let row = page.split("<h3>row 1 of valid (parts-seed1)</h3>").nth(1).unwrap();
     let tokens: Vec<String> = source.chars().map(|letter| format!(">{letter}</text>")).collect();
     assert!(tokens.iter().all(|token| row.contains(token)), "{row}");
+
+    // A picture that was cut is drawn again.
+    let (cut, whole) = drawn.first_key_value().unwrap();
+    fs::write(scene.path(cut), &whole[..whole.len() / 2]).unwrap();
+    scene.seqloom(&arguments(&["parts.toml"], "1", "out")).succeeded();
+    assert_eq!((scene.files("out/attention"), scene.text("out/index.html")), (drawn, page));
+}
+
+#[test]
+fn a_test_set_that_changes_while_models_decode_it_is_decoded_again_by_all() {
+    let (scene, words) = (scene(), words(72));
+    table(&scene, "x.csv", &words[60..], "");
+    let asked = [&arguments(&["copy.toml"], "1,2", "out")[..], &["--test", "x=x.csv"]].concat();
+    let child = scene.spawn(&asked);
+    wait_until("the second training", || scene.path("out/runs/copy-seed2").exists());
+    table(&scene, "x.csv", &words[58..70], "");
+    let changed =
+        "x.csv: all models must decode the same test set, but x has changed since copy-seed1 decoded it";
+    Finished::of(child).refused_naming(2, &[changed, "run the same command again"]);
+    assert!(!scene.path("out/table.csv").exists());
+    let again = scene.seqloom(&asked).succeeded();
+    assert_eq!(steps(&again), ["decoding x with copy-seed1"]);
+    let whole = [&arguments(&["copy.toml"], "1,2", "whole")[..], &["--test", "x=x.csv"]].concat();
+    scene.seqloom(&whole).succeeded();
+    assert_eq!(scene.text("out/table.csv"), scene.text("whole/table.csv"));
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Finding, Report, SetReport, SideReport, grouped, in_number};
-use crate::cli::html::{cut, page};
+use crate::cli::html::{page, passage};
 use crate::data::survey::Example;
 use crate::svg::escaped;
 
@@ -43,7 +43,7 @@ fn finding_of(out: &mut String, finding: &Finding) {
 fn examples_of<'a>(out: &mut String, examples: impl Iterator<Item = (String, &'a Example)>) {
     out.push_str("<div class=\"scroll\"><table>");
     for (note, example) in examples {
-        let [source, target] = example.texts.each_ref().map(|text| escaped(&cut(text)));
+        let [source, target] = example.texts.each_ref().map(|text| passage(text));
         let place = escaped(&example.place.to_string());
         let _ = write!(
             out,

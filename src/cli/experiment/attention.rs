@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::children::{Step, run_all};
 use super::outputs::{input_arguments, model_sum};
@@ -50,7 +51,7 @@ pub(super) fn draw(plan: &Plan, results: &Results, jobs: usize, stop: &StopFlag)
     let mut next = |number: usize| -> Result<Option<Step>> {
         let one = &wanted[number];
         let place = place(one);
-        if place.is_file() {
+        if picture_at(&place).is_some() {
             return Ok(None);
         }
         Ok(Some(Step {
@@ -65,11 +66,17 @@ pub(super) fn draw(plan: &Plan, results: &Results, jobs: usize, stop: &StopFlag)
     run_all(&numbers, jobs, stop, &mut next)?;
     let mut pictures = Vec::new();
     for one in &wanted {
-        if let Some(svg) = read_text_within(&place(one), SMALL)? {
+        if let Some(svg) = picture_at(&place(one)) {
             pictures.push(Picture { title: one.title.clone(), svg });
         }
     }
     Ok(pictures)
+}
+
+/// A picture that is there, if it is whole: others are drawn again.
+fn picture_at(place: &Path) -> Option<String> {
+    let svg = read_text_within(place, SMALL).ok().flatten();
+    svg.filter(|svg| svg.trim_end().ends_with("</svg>"))
 }
 
 /// The rows of a set that are drawn, by the first run of the best system.
@@ -95,7 +102,7 @@ fn of_set(plan: &Plan, set: &TestSet, results: &SetResults) -> Result<Vec<Wanted
     let is_recording = plan.systems[system].experiment.data.source.audio.is_some();
     let is_drawn = |row: &usize| {
         let source = &shown.texts[row].sources[results.best()];
-        is_recording || !source.is_empty() && source.chars().count() <= LONGEST && !source.contains('\0')
+        is_recording || !source.is_empty() && source.chars().count() <= LONGEST
     };
     Ok(rows.into_iter().filter(is_drawn).map(wanted).collect())
 }

@@ -142,10 +142,15 @@ fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
     }
     let arguments = decode_arguments(plan, task, &models, (set, &partial));
     let contents = Arc::clone(&plan.contents);
+    let files = std::iter::once(&set.input).chain(&set.targets);
+    let read_from = files.map(|file| Ok((file.clone(), contents.of(file)?))).collect::<Result<Vec<_>>>()?;
     let then = move || {
         let _held_until_here = lock;
         fs::rename(&partial, &output).map_err(|error| Error::file("write", &output, &error))?;
         let rows = rows_in(&output)?;
+        for (file, before) in read_from {
+            check_unchanged(&file, &before, &contents.of(&file)?)?;
+        }
         let made = Record { made_from, sha256: contents.of(&output)?, rows };
         write_file(&record, json!(made).to_string().as_bytes())
     };
@@ -155,6 +160,36 @@ fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
         log: plan.log(task),
         then: Box::new(then),
     }))
+}
+
+/// Refuses outputs of a file that was changed while it was read.
+fn check_unchanged(file: &Path, before: &str, now: &str) -> Result<()> {
+    if before == now {
+        return Ok(());
+    }
+    let message =
+        format!("a test set must stay as it is while it is decoded, but {} has changed", file.display());
+    Err(Error::input(message))
+}
+
+/// All tasks have decoded the test sets as they are now.
+///
+/// # Errors
+/// A test set was changed after some of the models had decoded it; a file cannot be read.
+pub(super) fn check_sets(plan: &Plan) -> Result<()> {
+    for task in plan.entries.iter().flat_map(|entry| entry.tasks.iter().copied()) {
+        if let Some(Undecoded { set, .. }) = undecoded(plan, task, &models(plan, task)?)? {
+            let message = format!(
+                "all models must decode the same test set, but {} has changed since {} decoded it",
+                set.name,
+                plan.name_of(task)
+            );
+            return Err(Error::input(message)
+                .at(set.input.display())
+                .hint("run the same command again: what was decoded before is decoded again"));
+        }
+    }
+    Ok(())
 }
 
 /// The arguments of `seqloom decode`. A row that a model cannot take must not stop the experiment after its trainings.
@@ -253,5 +288,6 @@ pub(super) fn decoded_rows(plan: &Plan, task: Task, set: &TestSet) -> Result<Dec
     let rows = RowReader::open(&output_of(plan, task, set), Some(Format::Jsonl), columns)?;
     // All configs have the same.
     let alternatives = plan.systems[0].experiment.data.target.alternatives.as_deref();
-    Ok(DecodedRows::of(rows, alternatives))
+    let rows = DecodedRows::of(rows, alternatives);
+    Ok(if plan.experiment_of(task).decoding.n_best > 1 { rows } else { rows.one_each() })
 }

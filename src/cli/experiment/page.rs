@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::results::{Results, SetResults};
 use super::shown_rows::{ShownRow, ShownRows};
 use super::{curves, table};
-use crate::cli::html::{cut, long_name, page};
+use crate::cli::html::{cut, long_name, page, passage};
 use crate::error::{Result, counted};
 use crate::metrics::Unit;
 use crate::svg::escaped;
@@ -179,7 +179,7 @@ fn rows_of(out: &mut String, plan: &Plan, set: &SetResults, unit: Unit) {
 
 /// A row: `dir=auto` writes each text in the direction of its script.
 fn row(out: &mut String, plan: &Plan, number: usize, shown: &ShownRow) {
-    let [source, reference] = [&shown.sources[0], &shown.reference].map(|text| escaped(&cut(text)));
+    let [source, reference] = [&shown.sources[0], &shown.reference].map(|text| passage(text));
     let _ = write!(
         out,
         "<div class=\"rows\"><p class=\"faint\">row {}</p><table>\
@@ -188,7 +188,7 @@ fn row(out: &mut String, plan: &Plan, number: usize, shown: &ShownRow) {
         number + 1
     );
     for (entry, (text, rate)) in plan.entries.iter().zip(&shown.outputs) {
-        let (entry, text, rate) = (long_name(&entry.name), escaped(&cut(text)), 100.0 * rate);
+        let (entry, text, rate) = (long_name(&entry.name), passage(text), 100.0 * rate);
         let _ = write!(
             out,
             "<tr><th>{entry}</th><td dir=\"auto\">{text}</td><td class=\"number\">{rate:.0} %</td></tr>"

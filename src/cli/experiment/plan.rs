@@ -11,6 +11,9 @@ use crate::data::readers::{Format, hint_if_missing};
 use crate::data::{DataConfig, Files, PairFile};
 use crate::error::{Error, Result};
 
+/// The longest name of a run, in bytes: file systems have names up to 255, and those of its files are longer.
+const LONGEST_NAME: usize = 230;
+
 /// A config, or one choice of its sweep.
 pub(super) struct System {
     /// The name of the config, with the values of the choice.
@@ -194,6 +197,7 @@ impl Plan {
                 experiment: Experiment { seed, ..system.experiment.clone() },
             }));
         }
+        check_names(&runs)?;
         let ensemble = args.ensemble.map(|size| size.models(seeds.len())).transpose()?;
         let entries = entries(&systems, seeds.len(), ensemble);
         let sets = sets(args, &systems)?;
@@ -290,6 +294,18 @@ fn systems(args: &ExperimentArgs) -> Result<Vec<System>> {
         true => Err(Error::input("an experiment must have a config, but there is none")),
         false => Ok(systems),
     }
+}
+
+/// The names of all runs can be those of files.
+fn check_names(runs: &[Run]) -> Result<()> {
+    let Some(run) = runs.iter().find(|run| run.name.len() > LONGEST_NAME) else { return Ok(()) };
+    let message = format!(
+        "the name of a run may have {LONGEST_NAME} bytes, but this one has {}: {}",
+        run.name.len(),
+        run.name
+    );
+    Err(Error::input(message)
+        .hint("shorten the config's `name`, to which the swept values and the seed are added"))
 }
 
 /// The seeds of the runs are those of --seeds.

@@ -200,9 +200,7 @@ fn check_rows(set: &TestSet, scored: &ScoredOutputs, rows: u64) -> Result<()> {
         counted(rows, "row"),
         set.name
     );
-    Err(Error::input(message).at(set.input.display()).hint(
-        "columns `rank` and `ranking` of a test set are taken for those of an n-best list: give them other names",
-    ))
+    Err(Error::input(message).at(set.input.display()).hint("run the same command again"))
 }
 
 fn other_rows(set: &TestSet, name: &str) -> Error {
