@@ -1,7 +1,5 @@
 //! The `seqloom` command: parse, dispatch, exit code.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() {
     seqloom::cli::main()
 }

@@ -40,9 +40,9 @@ mod train;
 mod verify;
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
@@ -52,6 +52,7 @@ use self::roles::is_stdout;
 use crate::checkpoint::files::write_output;
 use crate::config::page::entries;
 use crate::error::{Error, Result, caught, lacks_memory, printable, reason};
+use crate::shim;
 
 /// Train encoder-decoder models on paired sequences, and decode with them.
 #[derive(Debug, Parser)]
@@ -110,37 +111,46 @@ enum Command {
     Doctor(doctor::DoctorArgs),
 }
 
-/// Parses the command line, runs the command, and prints its error.
-pub fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) => return refused(&error),
-    };
-    experiment::end_with_parent();
-    ExitCode::from(guarded(|| run(&command)).unwrap_or_else(|error| {
-        print_error(&error.to_string());
-        error.exit_code()
-    }))
+/// Runs the command line of this process, and ends it.
+pub fn main() -> ! {
+    shim::leave(run_with(std::env::args_os()))
 }
 
-/// Prints clap's help, version or error. If an unknown option is the name of a key, adds a hint how to set it.
-fn refused(error: &clap::Error) -> ExitCode {
+/// Parses a command line, which begins with the name of the program, runs its command, and prints its error; returns the exit
+/// code.
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            return refused(&error, arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default());
+        }
+    };
+    experiment::end_with_parent();
+    guarded(|| run(&command)).unwrap_or_else(|error| {
+        print_error(&error.to_string());
+        error.exit_code()
+    })
+}
+
+/// Prints clap's help, version or error about a command; returns the exit code. If an unknown option is the name of a key, adds a
+/// hint how to set it.
+fn refused(error: &clap::Error, command: &str) -> u8 {
     // Help has colours; errors are printed as plain text.
     if !error.use_stderr() {
         drop(error.print());
-        return ExitCode::from(error.exit_code() as u8);
+        return error.exit_code() as u8;
     }
     let rendered = error.render().to_string();
-    let command = std::env::args().nth(1).unwrap_or_default();
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => Some(option.as_str()),
         _ => None,
     };
-    if let Some(moved) = unknown.and_then(|option| moved_to(&command, option)) {
+    if let Some(moved) = unknown.and_then(|option| moved_to(command, option)) {
         print_error(&format!("error: `{command}` no longer has this option\nhint: {moved}"));
-        return ExitCode::from(2);
+        return 2;
     }
-    let key = unknown.and_then(|option| key_of(option, settable(&command)));
+    let key = unknown.and_then(|option| key_of(option, settable(command)));
     // Drops clap's tips to pass the option as a value, and those for similar options if a key is meant.
     let off_track =
         |line: &&str| line.starts_with("  tip: ") && (key.is_some() || line.contains("as a value"));
@@ -149,7 +159,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     if let Some(path) = key {
         print_error(&format!("\nhint: set the key of that name with `--set {path}=…`"));
     }
-    ExitCode::from(error.exit_code() as u8)
+    error.exit_code() as u8
 }
 
 /// The replacement for an option of an earlier version.

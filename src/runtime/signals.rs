@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::error::{Error, Result};
+use crate::shim;
 
 /// What SIGUSR1 does, which batch systems send before a job's time is up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +78,7 @@ impl StopFlag {
         if nobody_listens {
             self.at_once.store(true, Ordering::SeqCst);
             if let Some(signal) = self.raised() {
-                std::process::exit(128 + i32::from(signal));
+                shim::leave(128 + signal);
             }
         }
         done

@@ -6,6 +6,7 @@
 #include <torch/headeronly/version.h>
 
 #include <dlfcn.h>
+#include <unistd.h>
 #ifdef SEQLOOM_MALLOC
 #include <mimalloc.h>
 #endif
@@ -75,6 +76,8 @@ void seqloom_keep_pages() {
   mi_option_set(mi_option_purge_delay, -1);
 #endif
 }
+
+void seqloom_leave(int code) { _exit(code); }
 
 void seqloom_prefer_flash_attention() { at::globalContext().setSDPUseCuDNN(false); }
 

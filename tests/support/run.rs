@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::fork_server;
+
 /// `copy.toml` of every scene.
 const EXPERIMENT: &str = r#"name = "copy"
 [data]
@@ -171,6 +173,9 @@ impl Scene {
 
     /// The binary with something on its standard input.
     pub fn fed(&self, arguments: &[&str], input: &[u8]) -> Finished {
+        if !self.sees_gpus && fork_server::can_run(arguments) {
+            return fork_server::run(self.folder.path(), arguments, input);
+        }
         let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
@@ -203,7 +208,7 @@ pub fn binary(folder: &Path) -> Command {
 }
 
 /// Which GPUs a process sees.
-const GPUS: &str = "CUDA_VISIBLE_DEVICES";
+pub const GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 /// Starts a command with pipes for stdin, stdout and stderr.
 pub fn listened_to(command: &mut Command) -> Child {
