@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import re
 import shutil
 import signal
@@ -156,9 +155,7 @@ def call(command: list[str]) -> int:
 
     A signal stops it, and it saves first.
     """
-    # seqloom asks the system to end with this process, even if it is killed.
-    environment = {**os.environ, "SEQLOOM_EXPERIMENT_PROCESS": str(os.getpid())}
-    with subprocess.Popen(command, stdout=sys.stderr, env=environment) as process:
+    with subprocess.Popen(command, stdout=sys.stderr) as process:
         # Ctrl-C reaches it from the terminal as well, and a second signal would not let it save.
         handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: process.terminate()}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

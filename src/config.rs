@@ -34,6 +34,9 @@ pub(crate) use problems::Checked;
 pub(crate) use sweep::Variant;
 use tree::{Node, Value};
 
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 200;
+
 /// Alternative tables, of which a config has one: one set by `--set` replaces that of the file.
 const ALTERNATIVES: [(&str, &[&str]); 5] = [
     ("model", &ModelConfig::NETWORKS),
@@ -286,16 +289,14 @@ impl Experiment {
     }
 }
 
-/// The longest name, in bytes.
-const LONGEST_NAME: usize = 200;
-
 /// The name must be a valid folder name on any system.
 fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
     let plain = |c: char| !matches!(c, '/' | '\\' | ':') && !c.is_control();
     let message = match name {
         "" => "`name` must not be empty".to_string(),
         _ if name.len() > LONGEST_NAME => {
-            format!("`name` may have {LONGEST_NAME} bytes, but it has {}", name.len())
+            let message = format!("`name` may have {LONGEST_NAME} bytes, but it has {}", name.len());
+            return Err(ConfigError::rule(&["name"], message).hint("choose a shorter name"));
         }
         "." | ".." => format!("`name` must be a plain folder name, but it is {name:?}"),
         _ if name.trim() == name && name.chars().all(plain) => return Ok(()),

@@ -97,7 +97,7 @@ pub(super) fn flush_folder(path: &Path) -> Result<()> {
 }
 
 /// Removes a folder or any other file.
-pub(super) fn remove_if_there(path: &Path) -> Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(there) if there.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

@@ -145,6 +145,10 @@ fn complete(
     // Another job may be writing their files.
     let left = others.iter().filter(|task| !is_done(plan, **task).unwrap_or(false)).count();
     if let Some(task) = others.first().filter(|_| left > 0) {
+        // An ensemble may be being decoded by another job.
+        if matches!(task, Task::Run(_)) {
+            check_sets(plan, own)?;
+        }
         let left = counted(left, kind(*task));
         status(&format!(
             "this job is done; other jobs still have {left} of {all}. The last job to end writes the table, or this command without --shard"
@@ -157,7 +161,8 @@ fn complete(
 fn compare(plan: &Plan, stop: &StopFlag, jobs: usize) -> Result<u8> {
     // Files may have changed since the first run was trained.
     check_runs(plan)?;
-    check_sets(plan)?;
+    let tasks: Vec<Task> = plan.entries.iter().flat_map(|entry| entry.tasks.iter().copied()).collect();
+    check_sets(plan, &tasks)?;
     let results = Results::read(plan)?;
     let pictures = stop.whole(|| attention::draw(plan, &results, jobs, stop))?;
     let text = table::text(plan, &results);

@@ -105,8 +105,9 @@ fn a_test_set_that_changes_while_models_decode_it_is_decoded_again_by_all() {
     wait_until("the second training", || scene.path("out/runs/copy-seed2").exists());
     table(&scene, "x.csv", &words[58..70], "");
     let ended = Finished::of(child);
-    let changed = "error: x.csv: all models must decode the same test set, but x has changed since copy-seed1 decoded it\n";
+    let changed = "error: all models must decode the same test set, but x (x.csv) has changed since copy-seed1 decoded it\n";
     assert!(ended.code == Some(2) && ended.stderr.contains(changed), "{}", ended.stderr);
+    assert!(ended.stdout.is_empty() && ended.stderr.contains("hint: run the same command again"));
     assert!(!scene.path("out/table.csv").exists());
     let again = scene.seqloom(&asked).succeeded();
     assert_eq!(steps(&again), ["decoding x with copy-seed1"]);

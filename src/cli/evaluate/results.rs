@@ -81,7 +81,8 @@ impl StatisticsArgs {
             SignificanceTest::Randomization => self.trials,
         };
         let digits = draws.max(1).ilog10();
-        if p * (f64::from(draws) + 1.0) > 1.5 {
+        // Of a few rows p is no share of the draws, and may lie below the next one.
+        if p * (f64::from(draws) + 1.0) > 1.0 + 1e-9 {
             let digits = digits.max(4) as usize;
             return format!("{p:.digits$}");
         }
@@ -215,6 +216,8 @@ mod tests {
         ] {
             assert_eq!(shown(draws, count), [expected; 2], "{count} of {draws}");
         }
+        // The lowest p of 14 rows.
+        assert_eq!(arguments(SignificanceTest::Bootstrap, 10_000).shown_p(2.0_f64.powi(-13)), "0.0001");
     }
 
     #[test]

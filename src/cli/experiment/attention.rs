@@ -9,7 +9,7 @@ use super::children::{Step, run_all};
 use super::outputs::{input_arguments, model_sum};
 use super::plan::{Plan, Task, TestSet};
 use super::results::{Results, SetResults};
-use crate::checkpoint::files::{SMALL, read_text_within};
+use crate::checkpoint::files::{SMALL, read_within};
 use crate::checkpoint::tensors::sha256_of_parts;
 use crate::error::{Error, Result};
 use crate::runtime::StopFlag;
@@ -51,7 +51,7 @@ pub(super) fn draw(plan: &Plan, results: &Results, jobs: usize, stop: &StopFlag)
     let mut next = |number: usize| -> Result<Option<Step>> {
         let one = &wanted[number];
         let place = place(one);
-        if picture_at(&place).is_some() {
+        if picture_at(&place)?.is_some() {
             return Ok(None);
         }
         Ok(Some(Step {
@@ -66,17 +66,20 @@ pub(super) fn draw(plan: &Plan, results: &Results, jobs: usize, stop: &StopFlag)
     run_all(&numbers, jobs, stop, &mut next)?;
     let mut pictures = Vec::new();
     for one in &wanted {
-        if let Some(svg) = picture_at(&place(one)) {
+        if let Some(svg) = picture_at(&place(one))? {
             pictures.push(Picture { title: one.title.clone(), svg });
         }
     }
     Ok(pictures)
 }
 
-/// A picture that is there, if it is whole: others are drawn again.
-fn picture_at(place: &Path) -> Option<String> {
-    let svg = read_text_within(place, SMALL).ok().flatten();
-    svg.filter(|svg| svg.trim_end().ends_with("</svg>"))
+/// A picture that is there, if it is whole: one that was cut is drawn again.
+fn picture_at(place: &Path) -> Result<Option<String>> {
+    if !place.exists() {
+        return Ok(None);
+    }
+    let svg = String::from_utf8(read_within(place, SMALL)?).ok();
+    Ok(svg.filter(|svg| svg.trim_end().ends_with("</svg>")))
 }
 
 /// The rows of a set that are drawn, by the first run of the best system.

@@ -16,7 +16,7 @@ use super::children::Step;
 use super::ensembles::members;
 use super::plan::{Plan, Task, TestSet};
 use super::training::{is_trained, training};
-use crate::checkpoint::files::{SMALL, read_within, try_lock, write_file};
+use crate::checkpoint::files::{SMALL, read_within, remove_if_there, try_lock, write_file};
 use crate::checkpoint::model_file::read_header;
 use crate::checkpoint::run::locate_model;
 use crate::cli::decoded::DecodedRows;
@@ -132,25 +132,13 @@ fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
     let (output, record) = (output_of(plan, task, set), record_of(plan, task, set));
     let partial = output.with_extension("partial");
     // Without its record, the old output cannot pass for the new one.
-    for old in [&record, &partial] {
-        match fs::remove_file(old) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::file("remove", old, &error));
-            }
-            _ => {}
-        }
-    }
+    [&record, &partial].into_iter().try_for_each(|old| remove_if_there(old))?;
     let arguments = decode_arguments(plan, task, &models, (set, &partial));
     let contents = Arc::clone(&plan.contents);
-    let files = std::iter::once(&set.input).chain(&set.targets);
-    let read_from = files.map(|file| Ok((file.clone(), contents.of(file)?))).collect::<Result<Vec<_>>>()?;
     let then = move || {
         let _held_until_here = lock;
         fs::rename(&partial, &output).map_err(|error| Error::file("write", &output, &error))?;
         let rows = rows_in(&output)?;
-        for (file, before) in read_from {
-            check_unchanged(&file, &before, &contents.of(&file)?)?;
-        }
         let made = Record { made_from, sha256: contents.of(&output)?, rows };
         write_file(&record, json!(made).to_string().as_bytes())
     };
@@ -162,31 +150,22 @@ fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
     }))
 }
 
-/// Refuses outputs of a file that was changed while it was read.
-fn check_unchanged(file: &Path, before: &str, now: &str) -> Result<()> {
-    if before == now {
-        return Ok(());
-    }
-    let message =
-        format!("a test set must stay as it is while it is decoded, but {} has changed", file.display());
-    Err(Error::input(message))
-}
-
-/// All tasks have decoded the test sets as they are now.
+/// All of these tasks have decoded the test sets as they are now.
 ///
 /// # Errors
-/// A test set was changed after some of the models had decoded it; a file cannot be read.
-pub(super) fn check_sets(plan: &Plan) -> Result<()> {
-    for task in plan.entries.iter().flat_map(|entry| entry.tasks.iter().copied()) {
-        if let Some(Undecoded { set, .. }) = undecoded(plan, task, &models(plan, task)?)? {
-            let message = format!(
-                "all models must decode the same test set, but {} has changed since {} decoded it",
-                set.name,
-                plan.name_of(task)
-            );
-            return Err(Error::input(message)
-                .at(set.input.display())
-                .hint("run the same command again: what was decoded before is decoded again"));
+/// A test set or outputs were changed after a task had decoded it; a file cannot be read.
+pub(super) fn check_sets(plan: &Plan, tasks: &[Task]) -> Result<()> {
+    for &task in tasks {
+        if let Some(Undecoded { set, altered, .. }) = undecoded(plan, task, &models(plan, task)?)? {
+            let (name, file) = (plan.name_of(task), set.input.display());
+            return Err(Error::input(match altered {
+                Some(altered) => format!("outputs must stay as they are until they are compared, but {altered}"),
+                None => format!(
+                    "all models must decode the same test set, but {} ({file}) has changed since {name} decoded it",
+                    set.name
+                ),
+            })
+            .hint("run the same command again: what was decoded before is decoded again"));
         }
     }
     Ok(())

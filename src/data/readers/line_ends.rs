@@ -1,18 +1,22 @@
 //! Decodes files whose lines end in CR alone, as on old Macs, to LF.
 //!
 //! The bytes decide, however they arrive: lines end in CR if the first line end is a CR that is not the last byte, and no LF
-//! follows it within the length of the longest line. In any other file a CR is a character of its line. Bytes only.
+//! follows it within [`WINDOW`] bytes. In any other file a CR is a character of its line. So a stream of such lines is passed on
+//! when it has this many bytes, or ends. Bytes only.
 
 use std::collections::VecDeque;
 use std::io::{Read, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// How far behind the first CR an LF is looked for, in bytes.
+pub(super) const WINDOW: usize = 1 << 16;
+
 /// The bytes of a file.
 pub(super) struct LineEndDecoder {
     bytes: Box<dyn Read + Send>,
-    /// The length of the longest line.
-    longest: usize,
+    /// [`WINDOW`], but for tests.
+    window: usize,
     /// Whether lines end in CR; `None` before the end of the first line.
     by_cr: Option<bool>,
     /// The bytes from the first CR on that were read to decide.
@@ -24,9 +28,9 @@ pub(super) struct LineEndDecoder {
 }
 
 impl LineEndDecoder {
-    pub(crate) fn new(bytes: Box<dyn Read + Send>, longest: usize) -> LineEndDecoder {
+    pub(crate) fn new(bytes: Box<dyn Read + Send>, window: usize) -> LineEndDecoder {
         let ahead = VecDeque::new();
-        LineEndDecoder { bytes, longest, by_cr: None, ahead, after_cr: false, is_by_cr: Arc::default() }
+        LineEndDecoder { bytes, window, by_cr: None, ahead, after_cr: false, is_by_cr: Arc::default() }
     }
 
     /// A flag that becomes true once it is known that each CR ends a line.
@@ -49,12 +53,12 @@ impl LineEndDecoder {
         }
     }
 
-    /// Reads from the first CR on until an LF, the end of the file or the length of the longest line.
+    /// Reads from the first CR on until an LF, the end of the file or that of the window.
     fn decide(&mut self) -> Result<()> {
         let mut part = [0; 1 << 12];
         let mut is_by_lf = self.ahead.contains(&b'\n');
-        while !is_by_lf && self.ahead.len() < self.longest {
-            let most = self.longest - self.ahead.len();
+        while !is_by_lf && self.ahead.len() < self.window {
+            let most = self.window - self.ahead.len();
             let read = self.bytes.by_ref().take(most as u64).read(&mut part)?;
             if read == 0 {
                 break;
@@ -106,7 +110,7 @@ impl Read for LineEndDecoder {
 mod tests {
     use super::*;
 
-    const LONGEST: usize = 20;
+    const SMALL_WINDOW: usize = 20;
 
     /// Returns its bytes in parts of this length.
     struct Parts(Vec<u8>, usize);
@@ -121,7 +125,7 @@ mod tests {
     }
 
     fn read(text: &str, part: usize) -> (String, bool) {
-        let mut ends = LineEndDecoder::new(Box::new(Parts(text.as_bytes().to_vec(), part)), LONGEST);
+        let mut ends = LineEndDecoder::new(Box::new(Parts(text.as_bytes().to_vec(), part)), SMALL_WINDOW);
         let (by_cr, mut found, mut room) = (ends.by_cr(), Vec::new(), [0; 7]);
         loop {
             match ends.read(&mut room).unwrap() {
@@ -138,7 +142,7 @@ mod tests {
             assert_eq!(read("\ra", part), ("\na".to_owned(), true));
         }
         // Lines with other ends far behind them: each end counts as one.
-        let long = "c".repeat(LONGEST - 1);
+        let long = "c".repeat(SMALL_WINDOW - 1);
         for part in 1..12 {
             let found = read(&format!("ab\r{long}\r\nx\ny\n"), part);
             assert_eq!(found, (format!("ab\n{long}\nx\ny\n"), true), "{part}");

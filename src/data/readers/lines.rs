@@ -1,8 +1,8 @@
 //! The physical lines of a file: counted, checked to be UTF-8, without line ends. Every format is read from them.
 //!
 //! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end. Lines may
-//! end in CR alone (`ends`). A file may be compressed (`compression`). Lines are limited to [`LONGEST`] bytes, so that an input without line breaks does not fill
-//! the memory. Lines only: no rows and columns.
+//! end in CR alone (`line_ends`). A file may be compressed (`compression`). Lines are limited to [`LONGEST`] bytes, so
+//! that an input without line breaks does not fill the memory. Lines only: no rows and columns.
 
 mod json_array;
 
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Place;
 use super::compression;
-use super::line_ends::LineEndDecoder;
+use super::line_ends::{LineEndDecoder, WINDOW};
 use crate::error::{Error, Result};
 pub(super) use json_array::ArrayPosition;
 
@@ -93,7 +93,7 @@ impl Lines {
     }
 
     pub(crate) fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {
-        let reader = BufReader::with_capacity(1 << 16, LineEndDecoder::new(reader, LONGEST));
+        let reader = BufReader::with_capacity(1 << 16, LineEndDecoder::new(reader, WINDOW));
         Lines {
             reader,
             file: name.into(),
