@@ -11,7 +11,6 @@ pub(crate) mod threads;
 pub mod vectors;
 
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::io::Write;
 use std::path::Path;
 
 // Linked only for its malloc.
@@ -113,8 +112,6 @@ pub(crate) fn keep_pages() {
 /// Ends the process without the destructors of libtorch's globals, which take a seventh of a second. Nothing that is written may
 /// be waiting in a buffer of its own.
 pub(crate) fn leave(code: u8) -> ! {
-    // As at the usual end, a closed standard output is no error any more.
-    let _ = std::io::stdout().flush();
     // SAFETY: the system ends the process.
     unsafe { seqloom_leave(c_int::from(code)) }
 }

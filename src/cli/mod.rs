@@ -113,7 +113,10 @@ enum Command {
 
 /// Runs the command line of this process, and ends it.
 pub fn main() -> ! {
-    shim::leave(run_with(std::env::args_os()))
+    let code = run_with(std::env::args_os());
+    // As at the usual end, a closed standard output is no error any more.
+    let _ = std::io::stdout().flush();
+    shim::leave(code)
 }
 
 /// Parses a command line, which begins with the name of the program, runs its command, and prints its error; returns the exit
