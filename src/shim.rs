@@ -24,7 +24,7 @@ unsafe extern "C" {
     fn seqloom_last_error() -> *const c_char;
     fn seqloom_load(library: *const c_char) -> c_int;
     fn seqloom_keep_pages();
-    fn seqloom_leave(code: c_int) -> !;
+    fn seqloom_leave(code: c_int);
     fn seqloom_fast_bf16() -> bool;
     fn seqloom_set_gradients(
         tensors: *const *const C_tensor,
@@ -113,7 +113,9 @@ pub(crate) fn keep_pages() {
 /// be waiting in a buffer of its own.
 pub(crate) fn leave(code: u8) -> ! {
     // SAFETY: the system ends the process.
-    unsafe { seqloom_leave(c_int::from(code)) }
+    unsafe { seqloom_leave(c_int::from(code)) };
+    // C has no type for a function that does not return.
+    std::process::abort()
 }
 
 /// Whether the CPU multiplies matrices of bfloat16 faster than those of f32.
