@@ -12,7 +12,7 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 # Cargo locks its folder anyway: in parallel the steps would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build demo speech-data demo-speech recipe named recipes test lint unit sanitize dist torture experiment-kills launchers gate bench clean distclean tools
+.PHONY: help libtorch build demo speech-data demo-speech recipe named recipes test format lint unit sanitize dist torture experiment-kills launchers gate bench clean distclean tools
 
 help: ## list what there is to make
 	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,13 +66,16 @@ named:
 recipes: ## list the recipes
 	@$(PYTHON) scripts/recipe.py
 
-test: lint unit sanitize dist torture gate ## all that must hold: format, lints, tests, sanitizers, an empty root, a few kills, and the quality of a small model
+# Tests before lints: torch-sys takes one core for minutes, and the crates that only a build compiles keep the other one busy.
+test: format unit lint sanitize dist torture gate ## all that must hold: format, tests, lints, sanitizers, an empty root, a few kills, and the quality of a small model
 # Each kind of kill once, on a shorter run: half a minute.
 test: TORTURE = --kills 14 --set training.steps=98
 test: DIST = --try
 
-lint: tools libtorch ## rustfmt, clippy and the documentation's links, whose warnings count as errors
+format: tools
 	$(CARGO) fmt --check
+
+lint: format libtorch ## rustfmt, clippy and the documentation's links, whose warnings count as errors
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps --document-private-items --quiet
 

@@ -291,11 +291,10 @@ def plan(options: argparse.Namespace) -> Work:
     sets = {name: folder for name, folder in recipe.sets().items() if not options.sets or name in options.sets}
     tests, data = options.tests or recipe.tests, options.data or Path("data")
     work = Work(options.name, recipe, sets, tests, options.seeds, data, options)
-    if options.data is None:
-        check_tests(work)
-    elif not data.is_dir():
+    if options.data is not None and not data.is_dir():
         raise Failure(f"there is no folder {data}, which --data names; without --data the sets are fetched")
-    else:
+    check_tests(work)
+    if options.data is not None:
         check_data(work)
     return work
 

@@ -24,8 +24,8 @@ COMPILERS = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else [["c+
 PARTS = ["decoding", "nccl", "training"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # As in build.rs: clang fuses multiply-adds by default, and then sets of instructions differ in the last bits.
-FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-g1", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unused-parameter", "-pthread",
-         "-isystem", str(LIBTORCH / "include"), "-isystem", str(LIBTORCH / "include/torch/csrc/api/include")]
+FLAGS = ["-std=c++17", "-O1", "-DAT_PER_OPERATOR_HEADERS", "-ffp-contract=off", "-g1", "-Wno-psabi", "-Wall", "-Wextra",
+         "-Wno-unused-parameter", "-pthread", "-isystem", str(LIBTORCH / "include"), "-isystem", str(LIBTORCH / "include/torch/csrc/api/include")]
 
 
 def has_sanitizers(compiler: list) -> bool:

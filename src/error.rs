@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -338,12 +338,30 @@ pub(crate) fn counted(number: impl TryInto<u64>, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A note with the folder in which a relative path is looked up: the working directory, also for paths in a config.
+/// A note for a missing path: the folder in which a relative one is looked up, which is the working directory also for
+/// paths in a config, and what has nearly the same name.
 pub(crate) fn sought_from(path: &Path) -> String {
-    match std::env::current_dir() {
+    let place = match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!(" (looked for in {})", folder.display()),
         _ => String::new(),
+    };
+    match similar_path(path) {
+        Some(similar) => format!("{place}; did you mean {}?", similar.display()),
+        None => place,
     }
+}
+
+/// What lies in the folder of a missing path by nearly the same name, up to one typo per three letters.
+fn similar_path(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let entries = std::fs::read_dir(Path::new(".").join(path.parent()?)).ok()?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let distances = names.map(|other| (strsim::damerau_levenshtein(name, &other), other));
+    // An extension that is right says nothing.
+    let letters =
+        |other: &str| Path::new(other).file_stem().map_or(0, |stem| stem.to_string_lossy().chars().count());
+    let near = distances.filter(|(distance, other)| distance * 3 <= letters(other));
+    near.min().map(|(_, other)| path.with_file_name(other))
 }
 
 fn looked_for_in(path: &Path, error: &std::io::Error) -> String {
@@ -380,6 +398,22 @@ mod tests {
         assert!(message("no.csv", ErrorKind::NotFound).ends_with(&here));
         assert!(!message("/no.csv", ErrorKind::NotFound).contains("looked for"));
         assert!(!message("no.csv", ErrorKind::PermissionDenied).contains("looked for"));
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_answered_by_the_right_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["roman-seed1", "roman-seed2", "words.csv"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let ending = |name: &str| sought_from(&folder.path().join(name));
+        let meant = |name: &str| format!("; did you mean {}?", folder.path().join(name).display());
+        assert_eq!(ending("roman-sed2"), meant("roman-seed2"));
+        assert_eq!(ending("roman-seed3"), meant("roman-seed1"));
+        assert_eq!(ending("word.csv"), meant("words.csv"));
+        assert_eq!(ending("pairs.csv"), "");
+        assert_eq!(ending("no/words.csv"), "");
+        assert!(sought_from(Path::new("README.mt")).ends_with("); did you mean README.md?"));
     }
 
     #[test]

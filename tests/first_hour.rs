@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::run::{Finished, Scene, binary, listened_to, objects};
+use crate::support::fork_server;
+use crate::support::run::{Finished, Scene, objects};
 
 mod init;
 mod readme;
@@ -32,10 +33,9 @@ const COMMANDS: [&str; 20] = [
 
 /// `--help` on a terminal with this many columns.
 fn help(scene: &Scene, command: &str, columns: usize) -> String {
-    let mut process = binary(&scene.path(""));
     let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
-    process.args(arguments).env("COLUMNS", columns.to_string());
-    Finished::of(listened_to(&mut process)).succeeded().stdout
+    let columns = columns.to_string();
+    fork_server::run(&scene.path(""), &arguments, &[("COLUMNS", &columns)], b"").succeeded().stdout
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Outputs do not depend on the batch, in any experiment of configs/: with its own network, tokenizers and sizes,
-//! random weights, and made-up pairs.
+//! Outputs do not depend on the batch, in any experiment of configs/: with its own network, tokenizers and sizes, but at
+//! most two layers in a stack, random weights, and made-up pairs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,6 +59,15 @@ fn tokenized(experiment: &Experiment) -> (Tokenizers, Vec<SourceItem>) {
     (Tokenizers { source, target }, (0..ROWS).map(frames).collect())
 }
 
+/// The experiment with at most two layers in each stack: a third does what the second does.
+fn shallow(mut experiment: Experiment) -> Experiment {
+    let shorten = |layers: [&mut usize; 2]| layers.into_iter().for_each(|layers| *layers = (*layers).min(2));
+    let model = &mut experiment.model;
+    model.transformer.iter_mut().for_each(|it| shorten([&mut it.encoder_layers, &mut it.decoder_layers]));
+    model.recurrent.iter_mut().for_each(|it| shorten([&mut it.encoder_layers, &mut it.decoder_layers]));
+    experiment
+}
+
 /// The experiment's network, with weights that are larger than its initial ones, so that tokens are not all about
 /// as likely, and the sources as it reads them.
 fn model(experiment: &Experiment) -> (Network, Vec<SourceItem>) {
@@ -113,7 +122,7 @@ fn check(name: &str, decoder: &NetworkDecoder, sources: &[SourceItem], config: &
 fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
     let mut tried = BTreeSet::new();
     for path in configs() {
-        let experiment = Experiment::load(&path, &[]).unwrap();
+        let experiment = shallow(Experiment::load(&path, &[]).unwrap());
         let data = &experiment.data;
         let tokens = (&data.source, &data.target, data.shared_vocabulary);
         let settings = (&experiment.model, tokens, &experiment.decoding, experiment.seed);

@@ -4,7 +4,7 @@
 //! A server has loaded it once, and forks for each run; the copy runs the command line as the binary's `main` does. It is this
 //! test binary once more, with a test that serves. What starts the binary itself, or kills it, has a process of its own.
 
-#![expect(unsafe_code, reason = "fork, waitpid, dup2 and _exit have no safe form")]
+#![expect(unsafe_code, reason = "fork, waitpid, dup2, _exit and changing the environment have no safe form")]
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write, pipe};
@@ -33,6 +33,8 @@ struct Request {
     pipes: [RawFd; 4],
     folder: PathBuf,
     arguments: Vec<String>,
+    /// What the environment has beside that of the tests.
+    environment: Vec<(String, String)>,
 }
 
 /// Whether the run starts no other process of the binary.
@@ -41,13 +43,14 @@ pub fn can_run(arguments: &[&str]) -> bool {
     !starts_others && !arguments.contains(&"--ranks")
 }
 
-/// Runs the command line in a folder.
-pub fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> Finished {
+/// Runs the command line in a folder, with more in its environment.
+pub fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Finished {
     let [(stdin, mut to), (from_stdout, stdout), (from_stderr, stderr), (answer, answered)] =
         std::array::from_fn(|_| pipe().unwrap());
     let pipes = [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), answered.as_raw_fd()];
     let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    ask(&Request { process: std::process::id(), pipes, folder: folder.to_owned(), arguments });
+    let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    ask(&Request { process: std::process::id(), pipes, folder: folder.to_owned(), arguments, environment });
     let mut answer = BufReader::new(answer).lines();
     assert_eq!(answer.next().unwrap().unwrap(), "started");
     drop((stdin, stdout, stderr, answered));
@@ -94,7 +97,7 @@ fn serve() {
 }
 
 /// In a copy of the server: runs the command line in one more copy, and answers with its exit code.
-fn handle(Request { process, pipes, folder, arguments }: &Request) -> ! {
+fn handle(Request { process, pipes, folder, arguments, environment }: &Request) -> ! {
     let [stdin, stdout, stderr, answer] = [0, 1, 2, 3].map(|n| {
         let end = format!("/proc/{process}/fd/{}", pipes[n]);
         OpenOptions::new().read(n == 0).write(n > 0).open(end).unwrap()
@@ -104,6 +107,8 @@ fn handle(Request { process, pipes, folder, arguments }: &Request) -> ! {
         drop(answer);
         [stdin, stdout, stderr].into_iter().zip(0..).for_each(|(pipe, stream)| put_at(pipe, stream));
         std::env::set_current_dir(folder).unwrap();
+        // SAFETY: a copy has no other thread.
+        environment.iter().for_each(|(name, value)| unsafe { std::env::set_var(name, value) });
         let name = std::iter::once("seqloom".into());
         leave(seqloom::cli::run_with(name.chain(arguments.iter().map(Into::into))));
     }

@@ -1,6 +1,6 @@
 //! Shared by several tests: golden files, the distance between two tensors, and runs of the binary (`run`).
 
-mod fork_server;
+pub mod fork_server;
 pub mod run;
 
 use std::collections::BTreeMap;

@@ -174,7 +174,7 @@ impl Scene {
     /// The binary with something on its standard input.
     pub fn fed(&self, arguments: &[&str], input: &[u8]) -> Finished {
         if !self.sees_gpus && fork_server::can_run(arguments) {
-            return fork_server::run(self.folder.path(), arguments, input);
+            return fork_server::run(self.folder.path(), arguments, &[], input);
         }
         let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().unwrap();

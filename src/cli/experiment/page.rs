@@ -163,7 +163,7 @@ fn rows_of(out: &mut String, plan: &Plan, set: &SetResults, unit: Unit) {
     let _ = writeln!(
         out,
         "<section><h2>{title}: outputs</h2><p class=\"faint\">Of seed {}{ensembles}; the error rate, over {symbols}, is the \
-         mean over seeds.</p>\n<h3>Samples</h3><div class=\"sides\">",
+         mean over seeds, at most 100 % a row.</p>\n<h3>Samples</h3><div class=\"sides\">",
         plan.seeds[0]
     );
     let ShownRows { samples, worst, texts } = &set.shown;
