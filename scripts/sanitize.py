@@ -25,7 +25,8 @@ PARTS = ["decoding", "nccl", "training"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # As in build.rs: clang fuses multiply-adds by default, and then sets of instructions differ in the last bits.
 FLAGS = ["-std=c++17", "-O1", "-DAT_PER_OPERATOR_HEADERS", "-ffp-contract=off", "-g1", "-Wno-psabi", "-Wall", "-Wextra",
-         "-Wno-unused-parameter", "-pthread", "-isystem", str(LIBTORCH / "include"), "-isystem", str(LIBTORCH / "include/torch/csrc/api/include")]
+         "-Wno-unused-parameter", "-pthread",
+         "-isystem", str(LIBTORCH / "include"), "-isystem", str(LIBTORCH / "include/torch/csrc/api/include")]
 
 
 def has_sanitizers(compiler: list) -> bool:
